@@ -35,7 +35,8 @@ import (
 // [Taxonomy.Extend] to judge.
 func Parse(file string, src []byte) ([]Definition, error) {
 	p := &reader{file: file}
-	f, err := parser.ParseBytes(src, 0)
+	// Repeated keys are found by mapping, so that they hide no other mistake.
+	f, err := parser.ParseBytes(src, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		p.syntax(err)
 		return nil, p.errs.err()
@@ -70,15 +71,9 @@ func (p *reader) fail(tk *token.Token, hint, format string, args ...any) {
 func (p *reader) syntax(err error) {
 	e := &Error{File: p.file, Message: err.Error(), Hint: "correct the YAML"}
 	var ye yaml.Error
-	if errors.As(err, &ye) {
+	if errors.As(err, &ye) && ye.GetToken() != nil {
 		e.Message = ye.GetMessage()
-		if tk := ye.GetToken(); tk != nil && tk.Position != nil {
-			e.Line, e.Column = tk.Position.Line, tk.Position.Column
-		}
-	}
-	var dup *yaml.DuplicateKeyError
-	if errors.As(err, &dup) {
-		e.Hint = "remove one of the two"
+		e.Line, e.Column = ye.GetToken().Position.Line, ye.GetToken().Position.Column
 	}
 	p.errs = append(p.errs, e)
 }
@@ -193,9 +188,14 @@ func (p *reader) mapping(n ast.Node, keys []string, each func(key string, v ast.
 		p.fail(n.GetToken(), "write key: value lines with "+strings.Join(keys, ", "), "this is not a mapping")
 		return false
 	}
+	first := map[string]int{}
 	for _, e := range m.Values {
 		key := e.Key.GetToken().Value
+		line, twice := first[key]
+		first[key] = e.Key.GetToken().Position.Line
 		switch {
+		case twice:
+			p.fail(e.Key.GetToken(), "remove one of the two", "key %q is given twice, first in line %d", key, line)
 		case !slices.Contains(keys, key):
 			p.fail(e.Key.GetToken(), "use one of "+strings.Join(keys, ", "), "unknown key %q", key)
 		case e.Value.Type() == ast.NullType:

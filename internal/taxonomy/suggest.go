@@ -7,64 +7,70 @@ import (
 )
 
 // nearest returns the key that was most likely meant by l, or "" if none is
-// near. Segments are compared one by one, so that a slip in one segment weighs
-// the same however long the others are, and a key with the same last segment
-// below another family is found too.
+// near. Labels are compared letter by letter, for slips of the finger, and
+// segment by segment, for a forgotten or invented one: personal.email means
+// personal.contact.email though five letters of personal.note fit as well.
 func (t *Taxonomy) nearest(l isogate.Label) isogate.Label {
 	var best isogate.Label
 	bestCost := 0
 	for _, k := range t.labels {
-		d := t.byLabel[k]
-		if k.Reserved() && len(l) < len(k)-3 {
-			continue
+		cost := min(distance(string(l), string(k)), segmentDistance(string(l), string(k)))
+		near := max(2, len(l)/4)
+		if lastSegment(l) == lastSegment(k) {
+			near = max(near, 2*segmentCost)
 		}
-		if d.ReplacedBy != "" {
-			k = d.ReplacedBy
-		}
-		cost := distance(string(l), string(d.Label))
-		if cost > 2 {
-			cost = min(cost, segmentCost(string(l), string(d.Label)))
-		}
-		if cost <= max(2, len(l)/3) && (best == "" || cost < bestCost) {
+		if cost <= near && (best == "" || cost < bestCost) {
 			best, bestCost = k, cost
 		}
+	}
+	if best != "" && t.byLabel[best].ReplacedBy != "" {
+		return t.byLabel[best].ReplacedBy
 	}
 	return best
 }
 
-// segmentCost compares two labels segment by segment from the end, which says
-// most, and counts a missing or surplus segment as two slips.
-func segmentCost(a, b string) int {
-	as, bs := strings.Split(a, "."), strings.Split(b, ".")
-	cost := 2 * abs(len(as)-len(bs))
-	for i := range min(len(as), len(bs)) {
-		cost += min(3, distance(as[len(as)-1-i], bs[len(bs)-1-i]))
-	}
-	return cost
+func lastSegment(l isogate.Label) string {
+	return string(l[strings.LastIndexByte(string(l), '.')+1:])
 }
 
-func abs(n int) int { return max(n, -n) }
+// segmentCost is what one missing, surplus or wholly different segment costs, in letters.
+const segmentCost = 2
+
+func segmentDistance(a, b string) int {
+	as, bs := strings.Split(a, "."), strings.Split(b, ".")
+	return align(len(as), len(bs), segmentCost, func(i, j int) int {
+		return min(2*segmentCost, distance(as[i], bs[j]))
+	}, nil)
+}
 
 // distance is the number of letters to insert, delete, change or swap with
 // their neighbour that turns a into b (optimal string alignment).
 func distance(a, b string) int {
-	prev2, prev, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	return align(len(a), len(b), 1, func(i, j int) int {
+		if a[i] == b[j] {
+			return 0
+		}
+		return 1
+	}, func(i, j int) bool { return a[i] == b[j-1] && a[i-1] == b[j] })
+}
+
+// align is the least cost of turning a sequence of n items into one of m:
+// change(i, j) for putting item j in the place of item i, gap for each item
+// without a counterpart, and 1 for two neighbours that swapped reports as each other.
+func align(n, m, gap int, change func(i, j int) int, swapped func(i, j int) bool) int {
+	prev2, prev, row := make([]int, m+1), make([]int, m+1), make([]int, m+1)
 	for j := range prev {
-		prev[j] = j
+		prev[j] = j * gap
 	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			change := prev[j-1]
-			if a[i-1] != b[j-1] {
-				change++
-			}
-			row[j] = min(prev[j]+1, row[j-1]+1, change)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+	for i := 1; i <= n; i++ {
+		row[0] = i * gap
+		for j := 1; j <= m; j++ {
+			row[j] = min(prev[j]+gap, row[j-1]+gap, prev[j-1]+change(i-1, j-1))
+			if swapped != nil && i > 1 && j > 1 && swapped(i-1, j-1) {
 				row[j] = min(row[j], prev2[j-2]+1)
 			}
 		}
 		prev2, prev, row = prev, row, prev2
 	}
-	return prev[len(b)]
+	return prev[m]
 }

@@ -61,13 +61,16 @@ type Taxonomy struct {
 //go:embed default.yaml
 var defaultYAML []byte
 
-var shipped = sync.OnceValue(func() *Taxonomy {
-	defs, err := Parse("default.yaml", defaultYAML)
+var shipped = sync.OnceValue(func() *Taxonomy { return mustBuild(Parse("default.yaml", defaultYAML)) })
+
+// mustBuild panics on a taxonomy that does not parse: the embedded one is part
+// of the program, and a program without it must not run.
+func mustBuild(defs []Definition, err error) *Taxonomy {
 	if err != nil {
 		panic("taxonomy: the embedded default does not parse: " + err.Error())
 	}
 	return build(defs)
-})
+}
 
 // Default returns the shipped taxonomy.
 func Default() *Taxonomy { return shipped() }
