@@ -1,0 +1,179 @@
+package policy
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/payload"
+)
+
+// contract says which field of a body carries which label.
+type contract struct {
+	name   string
+	format payload.Format
+	fields []field
+	tree   *payload.Tree
+	labels []isogate.Label // every label of the fields, sorted
+	used   bool            // by a transit
+	at     position        // of its name
+}
+
+// field is one line of a contract.
+type field struct {
+	path string
+	spec payload.Spec
+	at   position // of the path
+}
+
+// maxFields bounds one contract.
+const maxFields = 20_000
+
+// readContract reads contracts/*.yaml.
+func (r *reader) readContract(root *node) {
+	o, ok := r.object(root, "a contract", "contract", "description", "format", "fields")
+	if !ok {
+		return
+	}
+	c := &contract{at: o.at}
+	nameNode := o.need("contract", "name the contract")
+	name, named := r.name(nameNode, "contract", false)
+	r.optional(o, "description")
+	formatNode := o.need("format", "write json, ndjson or form")
+	if s, ok := r.text(formatNode, "format"); ok {
+		if c.format, ok = payload.FormatNamed(s); !ok {
+			r.add(formatNode.at, "unknown format %q; %s", s, didYouMean(s, []string{"json", "ndjson", "form"}))
+		}
+	}
+	before := len(r.list)
+	r.readFields(o, c)
+	if len(r.list) == before {
+		r.compileContract(c, o)
+	}
+	if !named {
+		r.unknowable("contracts")
+		return
+	}
+	c.name, c.at = name, nameNode.at
+	if first := r.contracts[name]; first != nil {
+		r.add(c.at, "the contract %q is there twice, first in %s; give one another name", name, first.at)
+		return
+	}
+	r.contracts[name] = c
+}
+
+func (r *reader) readFields(o object, c *contract) {
+	n := o.need("fields", "label the fields of the body: user.email: personal.contact.email")
+	if n == nil {
+		return
+	}
+	if n.shape != mapping || len(n.pairs) == 0 {
+		r.add(n.at, "fields is %s; write a mapping from paths to labels: user.email: personal.contact.email", n.shape)
+		return
+	}
+	if len(n.pairs) > maxFields {
+		r.add(n.at, "the contract has more than %d fields; split it", maxFields)
+		return
+	}
+	for _, p := range n.pairs {
+		r.readField(p, c)
+	}
+}
+
+func (r *reader) readField(p pair, c *contract) {
+	f := field{path: p.key.text, at: p.key.at}
+	var err error
+	if f.spec.Path, err = payload.ParsePath(f.path); err != nil {
+		at, msg := f.at, err.Error()
+		var pe *payload.PathError
+		if errors.As(err, &pe) {
+			at, msg = p.key.inside(pe.Offset), pe.Msg
+		}
+		r.add(at, "the path %s is not understood: %s", f.path, withHint(msg, "write it as user.email, items[].id or meta.*"))
+	}
+	if p.value.shape == mapping {
+		r.readFieldOptions(p.value, &f)
+	} else if l, ok := r.label(p.value, "the field "+f.path); ok {
+		f.spec.Label = l
+		f.spec.Types = r.typesOf(l)
+	}
+	if c.format != nil && c.format.Name() == "form" {
+		f.spec.Types = 0 // a form has texts only
+	}
+	c.fields = append(c.fields, f)
+}
+
+// readFieldOptions reads the long form of a field: {label, types, key, parse}.
+func (r *reader) readFieldOptions(n *node, f *field) {
+	o, ok := r.object(n, "a field", "label", "types", "key", "parse")
+	if !ok {
+		return
+	}
+	if l, ok := r.label(o.need("label", "say what the field means"), "label"); ok {
+		f.spec.Label = l
+		f.spec.Types = r.typesOf(l)
+	}
+	if key := o.get("key"); key != nil {
+		f.spec.Key, _ = r.label(key, "key")
+	}
+	if parse := o.get("parse"); parse != nil {
+		if s, ok := r.text(parse, "parse"); ok && s != "json" {
+			r.add(parse.at, "parse is %q; write json, the only text inside a string that is read", s)
+		}
+		f.spec.Parse = true
+		f.spec.Types = 0
+	}
+	types := o.get("types")
+	if types == nil {
+		return
+	}
+	var kinds []isogate.Kind
+	for _, item := range r.items(types, "types") {
+		s, ok := r.text(item, "a type")
+		if !ok {
+			continue
+		}
+		k, err := isogate.ParseKind(s)
+		if err != nil {
+			r.add(item.at, "unknown type %q; %s", s, didYouMean(s, []string{"null", "bool", "number", "string"}))
+			continue
+		}
+		kinds = append(kinds, k)
+	}
+	f.spec.Types = payload.TypesOf(kinds...)
+}
+
+// typesOf is the types that a label takes by its definition; null, the absence
+// of a value, is always among them.
+func (r *reader) typesOf(l isogate.Label) payload.Types {
+	d, err := r.taxonomy.Lookup(l)
+	if err != nil || len(d.Types) == 0 {
+		return 0
+	}
+	return payload.TypesOf(append(slices.Clone(d.Types), isogate.Null)...)
+}
+
+func (r *reader) compileContract(c *contract, o object) {
+	specs := make([]payload.Spec, len(c.fields))
+	for i, f := range c.fields {
+		specs[i] = f.spec
+		c.labels = append(c.labels, f.spec.Label)
+		if f.spec.Key != "" {
+			c.labels = append(c.labels, f.spec.Key)
+		}
+	}
+	slices.Sort(c.labels)
+	c.labels = slices.Compact(c.labels)
+	var err error
+	if c.tree, err = payload.Compile(specs); err != nil {
+		// The compiler judges the lines together; name the one it stopped at.
+		at := o.at
+		for i := range specs {
+			if _, err := payload.Compile(specs[i : i+1]); err != nil {
+				at = c.fields[i].at
+				break
+			}
+		}
+		r.add(at, "the fields cannot be compiled: %s", withHint(err.Error(), "change the line"))
+	}
+}

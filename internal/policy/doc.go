@@ -1,0 +1,55 @@
+// Package policy reads packs of policy as code, checks them and compiles them
+// into the plan that the gateway judges by.
+//
+// A pack is a directory:
+//
+//	pack.yaml            its name and version
+//	taxonomy.yaml        labels of its own (optional)
+//	destinations.yaml    the outside services
+//	contracts/*.yaml     which field of a body carries which label
+//	transits/*.yaml      the ways out, and the rules that release labels over them
+//	never.yaml           what no rule may ever release (optional)
+//	tests/               cases, each a request with what must leave of it (optional)
+//
+// One transit in full, with the contract it uses:
+//
+//	transit: support-session
+//	purpose: support
+//	source: [product/help-center]
+//	destination: support-portal
+//	consent: user-action                # none, user-action or admin
+//	match: [POST /v1/sessions, "GET /v1/users/{accountId}/tickets"]
+//	session: header Isogate-Session     # or request, the default
+//	request:
+//	  contract: support-session
+//	  release:
+//	    - label: personal.contact.email
+//	      as: allow
+//	      handling: persisted
+//	      because: Primary identifier of tickets
+//	      owner: team-support
+//	      until: 2027-06-30             # in force through that day, UTC
+//	      when: method == "POST"        # a CEL condition on the envelope
+//	  query: {tab: system.metadata}
+//	  path: {accountId: identifier.user.account_id}
+//	  headers: {X-Request-Id: identifier.correlation.request_id}
+//	response: {restore: true, max: 4MiB}
+//
+//	contract: support-session
+//	format: json
+//	fields:
+//	  user.email: personal.contact.email
+//	  tickets[].title: ugc.title
+//	  raw: {label: system.metadata, parse: json}
+//
+// The verdict on a label is its default treatment in the taxonomy, unless a rule
+// that selects it is in force; then it is the strictest of all the rules that
+// select it. The order of files and rules never matters, a rule that has ended
+// never makes anything more exposing, and a field that carries several labels
+// has the strictest of their verdicts.
+//
+// Files are YAML of which only the plain part is taken: no anchors, aliases,
+// merge keys, tags or second documents, and no unknown or repeated keys. Every
+// mistake of a pack is found in one run, each with its file, line and column,
+// what is wrong and what to do.
+package policy

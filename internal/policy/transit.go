@@ -1,0 +1,359 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/payload"
+)
+
+// Limits of one transit.
+const (
+	maxRules      = 256
+	maxPatterns   = 256
+	maxSources    = 256
+	maxNames      = 256
+	maxResponse   = 1 << 30
+	maxHeaderName = 128
+)
+
+// readTransit reads transits/*.yaml.
+func (r *reader) readTransit(root *node) {
+	o, ok := r.object(root, "a transit", "transit", "description", "purpose", "source", "destination", "consent", "match", "session", "request", "response")
+	if !ok {
+		return
+	}
+	before := len(r.list)
+	t := &Transit{at: o.at, taxonomy: r.taxonomy, Response: Response{Max: DefaultResponseMax}}
+	nameNode := o.need("transit", "name the transit")
+	name, named := r.name(nameNode, "transit", false)
+	r.optional(o, "description")
+	r.readPurpose(o, t)
+	r.readSources(o, t)
+	r.readWhere(o, t)
+	r.readConsent(o, t)
+	r.readMatch(o, t)
+	r.readSession(o, t)
+	r.readRequest(o, t)
+	r.readResponse(o, t)
+	t.prepare()
+	t.incomplete = len(r.list) > before || t.contract != nil && t.contract.tree == nil
+	if !named {
+		return
+	}
+	t.Name, t.at = isogate.Transit(name), nameNode.at
+	if first := r.transits[t.Name]; first != nil {
+		r.add(t.at, "the transit %q is there twice, first in %s; give one another name", name, first.at)
+		return
+	}
+	r.transits[t.Name] = t
+}
+
+func (r *reader) readPurpose(o object, t *Transit) {
+	n := o.need("purpose", "say why data leaves: "+strings.Join(purposeWords(), ", "))
+	s, ok := r.text(n, "purpose")
+	if !ok {
+		return
+	}
+	var err error
+	if t.Purpose, err = isogate.ParsePurpose(s); err != nil {
+		r.add(n.at, "unknown purpose %q; %s", s, didYouMean(s, purposeWords()))
+	}
+}
+
+func purposeWords() []string {
+	var words []string
+	for p := isogate.Support; p <= isogate.App; p++ {
+		words = append(words, p.String())
+	}
+	return words
+}
+
+func (r *reader) readSources(o object, t *Transit) {
+	items := r.items(o.need("source", "list the workloads that may send: source: [product/help-center]"), "source")
+	if len(items) > maxSources {
+		r.add(items[maxSources].at, "the transit has more than %d sources; split it", maxSources)
+		return
+	}
+	for _, n := range items {
+		s, ok := r.name(n, "source", true)
+		if !ok {
+			continue
+		}
+		if slices.Contains(t.Sources, isogate.Source(s)) {
+			r.add(n.at, "the source %q is there twice; keep one", s)
+			continue
+		}
+		t.Sources = append(t.Sources, isogate.Source(s))
+	}
+}
+
+func (r *reader) readWhere(o object, t *Transit) {
+	n := o.need("destination", "name one of destinations.yaml")
+	if s, ok := r.text(n, "destination"); ok {
+		t.Destination = r.destination(n, s)
+	}
+}
+
+// destination finds one that is declared.
+func (r *reader) destination(n *node, name string) *Destination {
+	d := r.destinations[isogate.Destination(name)]
+	if d == nil && r.known("destinations") {
+		r.add(n.at, "unknown destination %q; %s Otherwise declare it in destinations.yaml", name, sentence(didYouMean(name, sortedKeys(r.destinations))))
+	}
+	return d
+}
+
+func sentence(s string) string {
+	if strings.HasSuffix(s, "?") {
+		return s
+	}
+	return s + "."
+}
+
+func (r *reader) readConsent(o object, t *Transit) {
+	n := o.need("consent", "say what the customer does first: none, user-action or admin")
+	s, ok := r.text(n, "consent")
+	if !ok {
+		return
+	}
+	i := slices.Index(consentWords[:], s)
+	if i < 0 {
+		r.add(n.at, "unknown consent %q; %s", s, didYouMean(s, consentWords[:]))
+		return
+	}
+	t.Consent = Consent(i) //nolint:gosec // there are three words
+}
+
+func (r *reader) readMatch(o object, t *Transit) {
+	items := r.items(o.need("match", "list methods with paths: match: [POST /v1/tickets]"), "match")
+	if len(items) > maxPatterns {
+		r.add(items[maxPatterns].at, "the transit matches more than %d patterns; split it", maxPatterns)
+		return
+	}
+	for _, n := range items {
+		if _, ok := r.text(n, "a pattern"); !ok {
+			continue
+		}
+		p, err := parsePattern(n)
+		if err != nil {
+			r.add(n.inside(err.offset), "%v", err.err)
+			continue
+		}
+		t.patterns = append(t.patterns, &p)
+	}
+}
+
+func (r *reader) readSession(o object, t *Transit) {
+	n := o.get("session")
+	s, ok := r.text(n, "session")
+	if !ok || s == "request" {
+		return
+	}
+	name, isHeader := strings.CutPrefix(s, "header ")
+	switch {
+	case !isHeader:
+		r.add(n.at, "session is %q; write request, or header and the name of the header that carries the session", s)
+	case !headerName(name):
+		r.add(n.inside(len("header ")), "%q is not the name of a header; use letters, digits and -", name)
+	default:
+		t.SessionHeader = name
+	}
+}
+
+func (r *reader) readRequest(o object, t *Transit) {
+	n := o.get("request")
+	var req object
+	if n != nil {
+		var ok bool
+		if req, ok = r.object(n, "request", "contract", "release", "query", "path", "headers", "cookies", "trailers"); !ok {
+			r.unknowable("contracts")
+		}
+	}
+	r.readUse(req, t)
+	for i, key := range partNames {
+		r.readNames(req.get(key), i, t)
+	}
+	release := req.get("release")
+	if release == nil {
+		return
+	}
+	items := r.items(release, "release")
+	if len(items) > maxRules {
+		r.add(items[maxRules].at, "the transit has more than %d rules; split it", maxRules)
+		return
+	}
+	for _, item := range items {
+		if out, ok := r.readRule(item, t); ok {
+			t.rules = append(t.rules, out)
+		}
+	}
+}
+
+// readUse reads which contract the body has.
+func (r *reader) readUse(req object, t *Transit) {
+	n := req.get("contract")
+	s, ok := r.text(n, "contract")
+	if !ok {
+		return
+	}
+	c := r.contracts[s]
+	if c == nil {
+		if r.known("contracts") {
+			r.add(n.at, "unknown contract %q; %s Otherwise write it under contracts/", s, sentence(didYouMean(s, sortedKeys(r.contracts))))
+		}
+		return
+	}
+	c.used = true
+	t.contract, t.Format = c, c.format
+	bodyless := len(t.patterns) > 0 && !slices.ContainsFunc(t.patterns, func(p *pattern) bool {
+		return p.method != "GET" && p.method != "HEAD"
+	})
+	if bodyless {
+		r.add(n.at, "the transit has a contract, but matches GET and HEAD only, which carry no body; remove the contract")
+	}
+}
+
+// readNames reads the labels of one part of the request beside the body.
+func (r *reader) readNames(n *node, which int, t *Transit) {
+	p := &t.parts[which]
+	p.labels, p.at = map[string]isogate.Label{}, map[string]position{}
+	defer func() { p.names = payload.CompileNames(payloadParts[which], p.labels) }()
+	if n == nil {
+		return
+	}
+	what := "request." + partNames[which]
+	if n.shape != mapping || len(n.pairs) == 0 {
+		r.add(n.at, "%s is %s; write a mapping from names to labels: {name: system.metadata}", what, n.shape)
+		return
+	}
+	if len(n.pairs) > maxNames {
+		r.add(n.at, "%s has more than %d names; split the transit", what, maxNames)
+		return
+	}
+	for _, pr := range n.pairs {
+		name, ok := r.partName(pr.key, which, t)
+		l, labelled := r.label(pr.value, what+"."+pr.key.text)
+		if !ok || !labelled {
+			continue
+		}
+		if at, twice := p.at[name]; twice {
+			r.add(pr.key.at, "%s names %q twice, first in line %d; case makes no difference here, keep one", what, pr.key.text, at.line)
+			continue
+		}
+		p.labels[name], p.at[name] = l, pr.key.at
+		if which == partHeaders {
+			t.headers = append(t.headers, name)
+		}
+	}
+	slices.Sort(t.headers)
+}
+
+// partName checks a name and gives it the spelling it is looked up by.
+func (r *reader) partName(key *node, which int, t *Transit) (string, bool) {
+	name := key.text
+	switch which {
+	case partPath:
+		if len(t.patterns) > 0 && !slices.ContainsFunc(t.patterns, func(p *pattern) bool { return slices.Contains(p.params(), name) }) {
+			r.add(key.at, "no pattern of match has the parameter {%s}; add it there, or remove the line", name)
+			return "", false
+		}
+	case partHeaders, partTrailers:
+		lower := strings.ToLower(name)
+		if !headerName(name) {
+			r.add(key.at, "%q is not the name of a header; use letters, digits and -", name)
+			return "", false
+		}
+		if why := unnameable(lower, which); why != "" {
+			r.add(key.at, "the header %s cannot be named: %s", name, why)
+			return "", false
+		}
+		return lower, true
+	case partCookies:
+		if !headerToken(name) {
+			r.add(key.at, "%q is not the name of a cookie; use letters, digits and the characters of a token", name)
+			return "", false
+		}
+	}
+	return name, true
+}
+
+// headerName reports whether s may name a header: a token of RFC 9110 without
+// the characters that some programs take for a dash.
+func headerName(s string) bool {
+	return headerToken(s) && len(s) <= maxHeaderName && !strings.ContainsAny(s, "_.!#$%&'*+^`|~")
+}
+
+// headerToken reports whether s is a token of RFC 9110, section 5.6.2.
+func headerToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		alnum := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !alnum && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// unnameable says why a header, in lower case, is not a transit's to name; ""
+// when it is.
+func unnameable(name string, which int) string {
+	switch name {
+	case "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade":
+		return "it belongs to one connection and never crosses the gateway; remove it (RFC 9110, 7.6.1)"
+	case "host", "content-length", "content-type", "content-encoding", "accept-encoding", "expect", "date":
+		return "the gateway writes it by itself; remove it"
+	case "cookie", "set-cookie":
+		return "cookies are judged one by one; name them under request.cookies"
+	}
+	if strings.HasPrefix(name, "isogate-") {
+		return "headers that begin with Isogate- are the gateway's own; remove it"
+	}
+	if which == partTrailers && (name == "authorization" || strings.HasPrefix(name, "content-") || strings.HasPrefix(name, "if-") || name == "range" || name == "cache-control") {
+		return "it must not stand in a trailer (RFC 9110, 6.5.1); name it under request.headers"
+	}
+	return ""
+}
+
+func (r *reader) readResponse(o object, t *Transit) {
+	n := o.get("response")
+	if n == nil {
+		return
+	}
+	res, ok := r.object(n, "response", "restore", "max")
+	if !ok {
+		return
+	}
+	t.Response.Restore = r.boolean(res.get("restore"), "restore")
+	if m := res.get("max"); m != nil {
+		t.Response.Max = r.size(m, "max", maxResponse)
+	}
+}
+
+// readGuard compiles a rule's condition; the answer is its index in the
+// transit's guards.
+func (r *reader) readGuard(n *node, t *Transit) int {
+	text, ok := r.text(n, "when")
+	if !ok {
+		return noGuard
+	}
+	if i := slices.IndexFunc(t.guards, func(g *guard) bool { return g.text == text }); i >= 0 {
+		return i
+	}
+	if len(t.guards) == maxGuards {
+		r.add(n.at, "the transit has more than %d different guards; split it", maxGuards)
+		return noGuard
+	}
+	if r.compiler == nil {
+		r.compiler = newGuardCompiler()
+	}
+	g, bad := r.compiler.compile(text, t.headers)
+	if bad != nil {
+		r.add(n.inside(bad.offset), "%s", withHint(bad.err.Error(), "see the forms of guards"))
+		return noGuard
+	}
+	t.guards = append(t.guards, g)
+	return len(t.guards) - 1
+}
