@@ -82,26 +82,23 @@ func (f Form) String() string {
 	return f.Name
 }
 
-// strictest returns the form that lets out less, and whether the two can be compared at all.
-func (f Form) strictest(g Form, a Action) (Form, bool) {
-	if f == g || f == (Form{}) {
-		return f, true
-	}
-	if g == (Form{}) || a == Token {
-		// Token's forms differ in looks only; the plain one wins for being first in order.
-		if g == (Form{}) || g.Name < f.Name {
-			f = g
-		}
-		return f, true
-	}
+// strictest returns the form of action a that lets out no more than f and g do.
+func (f Form) strictest(g Form, a Action) Form {
 	rf, rg := formRules[f.Name], formRules[g.Name]
-	if rf.family != rg.family || rf.coarse == nil {
-		return Form{}, false
+	switch {
+	case f == g:
+		return f
+	case f == (Form{}) || g == (Form{}):
+		return Form{}
+	case a == Token:
+		// Token's forms differ in looks only: any fixed choice will do.
+		return Form{Name: min(f.Name, g.Name)}
+	case rf.family != rg.family || rf.coarse == nil:
+		return Form{}
+	case rf.coarse(f.N) > rg.coarse(g.N):
+		return g
 	}
-	if rf.coarse(f.N) > rg.coarse(g.N) {
-		f = g
-	}
-	return f, true
+	return f
 }
 
 // Verdict is the answer for one field. The zero value refuses the request.
@@ -114,9 +111,12 @@ type Verdict struct {
 	Rule     string // file:line of the rule that decided; "" when the label's default treatment did
 }
 
-// Strictest returns the verdict that lets out less of v and w. Its answer does
-// not depend on their order. Two forms of one action that cannot be compared
-// (the month of a date, the network of an address) give way to Redact.
+// Strictest returns the verdict that lets out less of v and w. Over any number
+// of verdicts its answer depends neither on their order nor on how they are
+// grouped. Two forms of one action that cannot be compared (the month of a date,
+// the network of an address) give way to the plain form, which lets out no more
+// than either: a plain mask shows no character, and a plain generalisation, which
+// no rule can ask for, leaves nothing of the value.
 func (v Verdict) Strictest(w Verdict) Verdict {
 	switch {
 	case v.Action != w.Action:
@@ -129,11 +129,7 @@ func (v Verdict) Strictest(w Verdict) Verdict {
 	default:
 		v, w = w, v
 	}
-	form, ok := v.Form.strictest(w.Form, v.Action)
-	if !ok {
-		v.Action, form = Redact, Form{}
-	}
-	v.Form = form
+	v.Form = v.Form.strictest(w.Form, v.Action)
 	return v
 }
 
