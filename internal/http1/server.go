@@ -1,0 +1,243 @@
+package http1
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Timeouts bound how long a connection may take over what. A zero field means
+// its default.
+type Timeouts struct {
+	Handshake time.Duration // the TLS handshake; 10 s
+	Idle      time.Duration // between two requests; 60 s
+	Head      time.Duration // from the first byte of a head to its last; 10 s
+	Body      time.Duration // the longest silence inside a body, and the head start that Rate gives; 10 s
+	Rate      int64         // bytes per second that a body must reach beyond that; 1024
+	Write     time.Duration // for each 256 KiB written; 30 s
+	Linger    time.Duration // reading on after a fault, so that the answer is not cut off; 5 s
+	Drain     time.Duration // running exchanges at the end of Serve; 30 s
+}
+
+func (t Timeouts) orDefaults() Timeouts {
+	return Timeouts{
+		Handshake: or(t.Handshake, 10*time.Second),
+		Idle:      or(t.Idle, 60*time.Second),
+		Head:      or(t.Head, 10*time.Second),
+		Body:      or(t.Body, 10*time.Second),
+		Rate:      or(t.Rate, 1024),
+		Write:     or(t.Write, 30*time.Second),
+		Linger:    or(t.Linger, 5*time.Second),
+		Drain:     or(t.Drain, 30*time.Second),
+	}
+}
+
+// Server reads requests and hands them to its Handler. Its fields may not
+// change once Serve was called.
+type Server struct {
+	// Handler answers; required.
+	Handler Handler
+	// TLS, when set, makes every connection a TLS one. A copy is used, with ALPN
+	// restricted to http/1.1.
+	TLS *tls.Config
+	// Limits bound a request.
+	Limits Limits
+	// Timeouts bound a connection.
+	Timeouts Timeouts
+	// Forms are the target forms that are accepted; the zero value is OriginForm
+	// alone. AuthorityForm allows the method CONNECT with it.
+	Forms Form
+	// ConnLimit is how many connections may be open; 0 means 4096. Beyond it idle
+	// ones are ended, and new ones wait.
+	ConnLimit int
+	// HandshakeFailed, when set, is told of connections that ended before they
+	// could ask anything.
+	HandshakeFailed func(remote netip.AddrPort, err error)
+	// Logger takes what has no other place to go; nil discards it.
+	Logger *slog.Logger
+}
+
+const defaultConnLimit = 4096
+
+// serving is one call of Serve: the server's settings with their defaults, and
+// the connections that are open.
+type serving struct {
+	Server
+	draining atomic.Bool
+	date     atomic.Pointer[date]
+	slots    chan struct{} // one for each open connection
+	running  sync.WaitGroup
+
+	mu    sync.Mutex // guards conns
+	conns map[*conn]struct{}
+}
+
+// Serve answers connections of l until ctx ends; then it closes l and idle
+// connections, lets running exchanges end (their answers say "Connection:
+// close"), and returns nil. What still runs after Timeouts.Drain is cut off.
+// An error of l ends Serve in the same way and is returned.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	if s.Handler == nil {
+		return errors.New("http1: the server has no Handler; set Server.Handler")
+	}
+	v := &serving{Server: *s, conns: map[*conn]struct{}{}}
+	v.Limits, v.Timeouts = v.Limits.orDefaults(), v.Timeouts.orDefaults()
+	if v.Forms == 0 {
+		v.Forms = OriginForm
+	}
+	if v.Logger == nil {
+		v.Logger = slog.New(slog.DiscardHandler)
+	}
+	if v.TLS != nil {
+		v.TLS = v.TLS.Clone()
+		v.TLS.NextProtos = []string{"http/1.1"}
+		v.TLS.DynamicRecordSizingDisabled = true // an answer of up to 16 KiB is one record
+	}
+	v.slots = make(chan struct{}, or(v.ConnLimit, defaultConnLimit))
+
+	// The exchanges outlive ctx: they end when they are done or when draining is over.
+	exchanges, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	err := v.accept(ctx, exchanges, l)
+	_ = l.Close()
+	v.drain(cut)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// accept hands each connection of l to a goroutine of its own.
+func (v *serving) accept(ctx, exchanges context.Context, l net.Listener) error {
+	var pause time.Duration
+	for {
+		if err := v.slot(ctx); err != nil {
+			return err
+		}
+		nc, err := l.Accept()
+		if err != nil {
+			<-v.slots
+			var te interface{ Temporary() bool }
+			if ctx.Err() != nil || !errors.As(err, &te) || !te.Temporary() {
+				return err
+			}
+			// Such as too many open files: it passes when connections end.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			v.Logger.WarnContext(ctx, "accept failed", slog.Any("error", err), slog.Duration("retry_in", pause))
+			if wait(ctx, pause) != nil {
+				return err
+			}
+			continue
+		}
+		pause = 0
+		c := newConn(v, nc)
+		v.mu.Lock()
+		v.conns[c] = struct{}{}
+		v.mu.Unlock()
+		v.running.Add(1)
+		go func() {
+			defer func() {
+				v.mu.Lock()
+				delete(v.conns, c)
+				v.mu.Unlock()
+				<-v.slots
+				v.running.Done()
+			}()
+			c.serve(exchanges)
+		}()
+	}
+}
+
+// slot waits until one more connection may be open, ending an idle one for it.
+func (v *serving) slot(ctx context.Context) error {
+	select {
+	case v.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	for {
+		v.endIdle(1)
+		select {
+		case v.slots <- struct{}{}:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond): // another may have become idle
+		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// endIdle ends up to n idle connections.
+func (v *serving) endIdle(n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for c := range v.conns {
+		if n == 0 {
+			return
+		}
+		if c.endIfIdle() {
+			n--
+		}
+	}
+}
+
+// drain waits for the running exchanges, and cuts off what does not end.
+func (v *serving) drain(cut context.CancelFunc) {
+	v.draining.Store(true)
+	v.endIdle(-1)
+	done := make(chan struct{})
+	go func() {
+		v.running.Wait()
+		close(done)
+	}()
+	t := time.NewTimer(v.Timeouts.Drain)
+	defer t.Stop()
+	select {
+	case <-done:
+		return
+	case <-t.C:
+	}
+	cut()
+	v.mu.Lock()
+	for c := range v.conns {
+		_ = c.raw.Close()
+	}
+	v.mu.Unlock()
+	<-done
+}
+
+// date is the text of the Date field for one second.
+type date struct {
+	second int64
+	text   string
+}
+
+// now returns the time as the Date field has it (RFC 9110, 5.6.7).
+func (v *serving) now() string {
+	t := time.Now()
+	d := v.date.Load()
+	if d == nil || d.second != t.Unix() {
+		d = &date{t.Unix(), t.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")}
+		v.date.Store(d)
+	}
+	return d.text
+}
