@@ -1,0 +1,178 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/isogate/isogate"
+)
+
+const (
+	// grace is how long Append still waits for a commit under way when its caller gives up.
+	grace = 2 * time.Second
+	// retryEvery is how often a journal whose commits fail tries again.
+	retryEvery = 250 * time.Millisecond
+)
+
+// tails recycles the buffers that entries are encoded in.
+var tails = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
+
+// Append records e and returns once it is durable: it survives a kill of the
+// process and a loss of power from then on. It fills in e.ID, e.Seq, e.Time and
+// e.Tenant. On an error e counts for nothing and what it was to allow must not
+// happen. When ctx ends while e is being committed, Append waits a little for the
+// outcome and otherwise returns an error that is [ErrUnknown].
+//
+// promise: P23
+func (j *Journal) Append(ctx context.Context, e *isogate.Entry) error {
+	buf := tails.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	tail, err := j.encode((*buf)[:0], e)
+	if err != nil {
+		tails.Put(buf)
+		return err
+	}
+	g, i, err := j.queue.put(ctx, e, tail, false)
+	if err != nil {
+		tails.Put(buf)
+		return fmt.Errorf("journal: the entry was not taken: %w", err)
+	}
+	select {
+	case <-g.done:
+	case <-ctx.Done():
+		patience := time.NewTimer(grace)
+		defer patience.Stop()
+		select {
+		case <-g.done:
+		case <-patience.C:
+			return fmt.Errorf("journal: entry %s: %w: %w", e.ID, ErrUnknown, ctx.Err())
+		}
+	}
+	*buf = tail
+	tails.Put(buf)
+	if g.err != nil {
+		return fmt.Errorf("journal: entry %s was not recorded: %w", e.ID, g.err)
+	}
+	e.Seq = g.base + uint64(i) //nolint:gosec // i counts from 0
+	return nil
+}
+
+// AppendLater queues e to become durable with the next commit and returns without
+// waiting for that; it fills in e.ID, e.Time and e.Tenant. While commits fail it
+// keeps e and tries again. It waits only while the queue is full. What it took is
+// lost if the process is killed before the next commit, so it is for entries that
+// let nothing out, such as the one that says how a release ended.
+func (j *Journal) AppendLater(e *isogate.Entry) error {
+	tail, err := j.encode(make([]byte, 0, 512), e)
+	if err != nil {
+		return err
+	}
+	if _, _, err := j.queue.put(context.Background(), e, tail, true); err != nil {
+		return fmt.Errorf("journal: the entry was not taken: %w", err)
+	}
+	return nil
+}
+
+func (j *Journal) encode(dst []byte, e *isogate.Entry) ([]byte, error) {
+	if e.Kind == "" {
+		return nil, fmt.Errorf("journal: an entry without a kind; set Entry.Kind")
+	}
+	if e.Tenant != "" && e.Tenant != j.cfg.Tenant {
+		return nil, fmt.Errorf("journal: an entry of tenant %q in the journal of %q; append it to its own tenant's journal", e.Tenant, j.cfg.Tenant)
+	}
+	e.Tenant = j.cfg.Tenant
+	dst = appendTail(dst, e)
+	if n := len(dst) + headRoom; n > maxEntry {
+		return nil, fmt.Errorf("journal: an entry of %d bytes, more than the %d a log takes; label fewer places in one contract", n, maxEntry)
+	}
+	return dst, nil
+}
+
+// writeLoop is the one writer: it commits one group after the other until the
+// queue is stopped and empty.
+func (j *Journal) writeLoop() error {
+	ctx := context.Background() // a commit under way is never broken off
+	retry := time.NewTimer(0)
+	retry.Stop()
+	defer retry.Stop()
+	var again []item
+	for {
+		select {
+		case <-j.queue.wake:
+		case <-retry.C:
+		case <-j.queue.halt:
+		}
+		if j.fault.Load() != nil {
+			// While the last commit failed, a probe goes first: it is as large as a
+			// group, so that room for it is room for one.
+			if err := j.store.probe(ctx); err != nil {
+				j.failed(err)
+			} else if len(again) == 0 {
+				j.recovered()
+			}
+		}
+		last := j.queue.halted() // asked before take, so that nothing comes after the last group
+		if g := j.queue.take(again); g != nil {
+			again = j.commit(ctx, g)
+		}
+		if last {
+			if len(again) > 0 {
+				return fmt.Errorf("journal %s: %d entries that were to be recorded later are lost: %w", j.cfg.Dir, len(again), *j.fault.Load())
+			}
+			return nil
+		}
+		if j.fault.Load() != nil {
+			retry.Reset(retryEvery)
+		}
+	}
+}
+
+// commit makes one group durable and returns what must be tried again.
+func (j *Journal) commit(ctx context.Context, g *group) []item {
+	began := time.Now()
+	base, err := j.store.commit(ctx, g)
+	g.finish(base+uint64(len(g.again)), err)
+	m := j.cfg.Metrics
+	if err == nil {
+		n := len(g.again) + len(g.items)
+		m.appended.Add(float64(n))
+		m.group.Observe(float64(n))
+		m.commit.Observe(time.Since(began).Seconds())
+		m.next.Set(float64(base) + float64(n))
+		j.recovered()
+		if n > 0 {
+			j.mu.Lock()
+			j.next = base + uint64(n)
+			if j.waiting.IsZero() {
+				j.waiting = time.Now()
+			}
+			j.mu.Unlock()
+			j.seal.nudge()
+		}
+		return nil
+	}
+	m.failures.Inc()
+	j.failed(err)
+	again := g.again
+	for _, it := range g.items {
+		if it.later && len(again) < j.cfg.Queue {
+			again = append(again, it)
+		} else if it.later {
+			j.cfg.Logger.Error("an entry that was to be recorded later is lost", "entry", string(it.id), "error", err)
+		}
+	}
+	return again
+}
+
+func (j *Journal) failed(err error) {
+	if j.fault.Swap(&err) == nil {
+		j.cfg.Logger.Error("the journal cannot be written; nothing leaves until it can", "dir", j.cfg.Dir, "error", err)
+	}
+}
+
+func (j *Journal) recovered() {
+	if j.fault.Load() != nil && j.fault.Swap(nil) != nil {
+		j.cfg.Logger.Info("the journal can be written again", "dir", j.cfg.Dir)
+	}
+}

@@ -1,0 +1,120 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/transparency-dev/merkle/rfc6962"
+	"github.com/transparency-dev/tessera/api/layout"
+	"github.com/transparency-dev/tessera/client"
+	"golang.org/x/mod/sumdb/note"
+)
+
+// Verify checks the journal in its directory as [VerifyExport] checks an export,
+// and that the Merkle log beside the database, which others may read, says the
+// same as the database: its published checkpoint and its entry bundles. It reads
+// all of it, and may do so while the journal is written.
+//
+// promise: P22
+func (r *Reader) Verify(ctx context.Context, vkey string) (Report, error) {
+	k, err := r.kept(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	next, err := r.count(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	if next < k.size {
+		return Report{}, &DamageError{[]Damage{{Entry: true, Seq: next, What: fmt.Sprintf("it is missing: the database has %d entries, %d were sealed", next, k.size)}}}
+	}
+	if k.size == 0 {
+		if next > 0 {
+			return Report{}, fmt.Errorf("journal %s: %d entries: %w", r.dir, next, ErrNothingSealed)
+		}
+		tenant, err := r.Tenant(ctx)
+		return Report{Tenant: tenant}, err
+	}
+	pr, pw := io.Pipe()
+	exported := make(chan error, 1)
+	go func() {
+		err := r.Export(ctx, pw, Range{})
+		exported <- err
+		_ = pw.CloseWithError(err)
+	}()
+	rep, err := VerifyExport(pr, vkey)
+	_ = pr.CloseWithError(io.ErrClosedPipe) // ends an export that is not read to its end
+	if failed := <-exported; failed != nil && !errors.Is(failed, io.ErrClosedPipe) {
+		return Report{}, failed
+	}
+	if err != nil {
+		return Report{}, withoutLines(err)
+	}
+	if err := r.verifyLog(ctx, vkey, rep.Size); err != nil {
+		return Report{}, err
+	}
+	rep.Unsealed = next - min(next, rep.Size)
+	return rep, nil
+}
+
+// withoutLines takes the line numbers off, which are of no file.
+func withoutLines(err error) error {
+	var d *DamageError
+	if errors.As(err, &d) {
+		for i := range d.Damages {
+			d.Damages[i].Line = 0
+		}
+	}
+	return err
+}
+
+// verifyLog checks what others read of the log, given that its tiles are sound.
+func (r *Reader) verifyLog(ctx context.Context, vkey string, size uint64) error {
+	key, err := note.NewVerifier(vkey)
+	if err != nil {
+		return err
+	}
+	t := r.tree()
+	raw, err := t.published()
+	if err != nil {
+		return r.wrap(err)
+	}
+	where := filepath.Join(t.dir, layout.CheckpointPath)
+	cp, _, err := openCheckpoint(raw, key)
+	if err != nil {
+		return damaged(0, "%s is not signed by the key %s+%08x: %v", where, key.Name(), key.KeyHash(), err)
+	}
+	// It may have moved on while the entries were read, or not yet.
+	at := min(cp.Size, size)
+	if at == cp.Size {
+		root, err := t.root(ctx, at)
+		if err != nil {
+			return r.wrap(err)
+		}
+		if !bytes.Equal(root, cp.Hash) {
+			return damaged(0, "%s covers %d entries with another root than the database has: two histories were signed", where, at)
+		}
+	}
+	for seq := uint64(0); seq < at; {
+		end := blockEnd(seq, at)
+		bundle, err := client.GetEntryBundle(ctx, t.fetch().ReadEntryBundle, seq/layout.EntryBundleWidth, at)
+		if err != nil {
+			return damaged(0, "the log's bundle of the entries from %d on cannot be read: %v", seq, err)
+		}
+		leaves, err := t.leaves(ctx, seq, end, at)
+		if err != nil {
+			return r.wrap(err)
+		}
+		for i := range leaves {
+			if i >= len(bundle.Entries) || !bytes.Equal(rfc6962.DefaultHasher.HashLeaf(bundle.Entries[i]), leaves[i]) {
+				return &DamageError{[]Damage{{Entry: true, Seq: seq + uint64(i), What: "its copy in the log's bundle is not what was sealed; the database has it right"}}} //nolint:gosec // i counts from 0
+			}
+		}
+		seq = end
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package journal
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/isogate/isogate"
+	"golang.org/x/sys/unix"
+)
+
+// big is an entry of about 1 KiB.
+func big() *isogate.Entry {
+	e := egress(1000)
+	e.DigestIn, e.DigestOut = "hmac-sha256:5d41402abc4b2a76b9719d911017c592", "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
+	for _, p := range []string{"user.displayName", "user.accountId", "user.locale", "attributes[key=user.email].value", "meta.*"} {
+		e.Fields = append(e.Fields, isogate.Field{Path: p, Label: "identifier.user.account_id", Action: isogate.Token, N: 1})
+	}
+	return e
+}
+
+// writers spreads b.N calls over goroutines.
+func writers(b *testing.B, n int, do func() error) {
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	for range n {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := do(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+func BenchmarkAppend(b *testing.B) {
+	for _, n := range []int{1, 32, 256} {
+		b.Run(fmt.Sprintf("writers=%d", n), func(b *testing.B) {
+			cfg := newKey(b, "isogate/acme").config(b.TempDir())
+			cfg.SealEvery = 0
+			j, _ := open(b, cfg)
+			proto := big()
+			b.SetBytes(int64(len(appendTail(nil, proto)) + 80))
+			writers(b, n, func() error {
+				e := *proto
+				return j.Append(b.Context(), &e)
+			})
+		})
+	}
+}
+
+// BenchmarkRawFdatasync is the yardstick: 1 KiB records appended to a file, each
+// acknowledged after an fdatasync that covers it, many waiting ones sharing one.
+func BenchmarkRawFdatasync(b *testing.B) {
+	for _, n := range []int{1, 32, 256} {
+		b.Run(fmt.Sprintf("writers=%d", n), func(b *testing.B) {
+			f, err := os.Create(filepath.Join(b.TempDir(), "raw"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer f.Close()
+			row := bytes.Repeat([]byte{'x'}, 1024)
+			b.SetBytes(1024)
+			type batch struct {
+				buf  []byte
+				done chan struct{}
+			}
+			var mu sync.Mutex
+			open := &batch{done: make(chan struct{})}
+			wake, end := make(chan struct{}, 1), make(chan struct{})
+			go func() {
+				for {
+					select {
+					case <-wake:
+					case <-end:
+						return
+					}
+					mu.Lock()
+					g := open
+					open = &batch{done: make(chan struct{}), buf: make([]byte, 0, cap(g.buf))}
+					mu.Unlock()
+					if _, err := f.Write(g.buf); err != nil {
+						b.Error(err)
+					}
+					if err := unix.Fdatasync(int(f.Fd())); err != nil {
+						b.Error(err)
+					}
+					close(g.done)
+				}
+			}()
+			defer close(end)
+			writers(b, n, func() error {
+				mu.Lock()
+				g := open
+				g.buf = append(g.buf, row...)
+				mu.Unlock()
+				select {
+				case wake <- struct{}{}:
+				default:
+				}
+				<-g.done
+				return nil
+			})
+		})
+	}
+}
+
+// BenchmarkSealed is the time from an entry's acknowledgement to a published
+// checkpoint over it, with the settings of production and a steady load.
+func BenchmarkSealed(b *testing.B) {
+	cfg := newKey(b, "isogate/acme").config(b.TempDir())
+	cfg.SealEvery = 0
+	j, _ := open(b, cfg)
+	proto := big()
+	var times []time.Duration
+	for range b.N {
+		e := *proto
+		if err := j.Append(b.Context(), &e); err != nil {
+			b.Fatal(err)
+		}
+		at := time.Now()
+		eventually(b, "a checkpoint", func() bool { return j.seal.size() > e.Seq })
+		times = append(times, time.Since(at))
+	}
+	var sum time.Duration
+	for _, d := range times {
+		sum += d
+	}
+	b.ReportMetric(float64(sum.Milliseconds())/float64(len(times)), "ms/sealed")
+}

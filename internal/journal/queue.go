@@ -1,0 +1,181 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/isogate/isogate"
+)
+
+// item is one entry on its way to the database.
+type item struct {
+	id    isogate.EntryID
+	at    time.Time
+	tail  []byte // what follows the head; see encode.go
+	later bool   // nobody waits for it: it is tried again until it is durable
+}
+
+// act is something else to do in a group's transaction. Its own error is its
+// caller's alone and leaves the group's entries as they are.
+type act struct {
+	do   func(context.Context, *store) error
+	err  error
+	done chan error // buffered
+}
+
+// group is the entries that share a transaction, and its outcome.
+type group struct {
+	again []item // of AppendLater, from groups that could not be committed
+	items []item
+	acts  []act
+
+	// Set before done is closed.
+	base uint64 // seq of items[0]
+	err  error
+	done chan struct{}
+}
+
+// queue collects a group while the one before it is committed.
+type queue struct {
+	max  int
+	wake chan struct{} // holds one token when the open group has something in it
+	halt chan struct{} // closed by stop: the writer commits what is left and returns
+
+	mu    sync.Mutex // guards what follows
+	open  *group
+	clock *clock
+	ended bool // no more entries
+}
+
+func newQueue(limit int, c *clock) *queue {
+	return &queue{max: limit, clock: c, wake: make(chan struct{}, 1), halt: make(chan struct{}),
+		open: &group{done: make(chan struct{})}}
+}
+
+// put stamps e and places it in the open group. Where that is full it waits for
+// the next one.
+func (q *queue) put(ctx context.Context, e *isogate.Entry, tail []byte, later bool) (*group, int, error) {
+	for {
+		q.mu.Lock()
+		if q.ended {
+			q.mu.Unlock()
+			return nil, 0, ErrStopped
+		}
+		g := q.open
+		if len(g.items) < q.max {
+			e.ID, e.Time = q.clock.stamp()
+			g.items = append(g.items, item{id: e.ID, at: e.Time, tail: tail, later: later})
+			n := len(g.items)
+			q.mu.Unlock()
+			if n == 1 {
+				q.signal()
+			}
+			return g, n - 1, nil
+		}
+		q.mu.Unlock()
+		select {
+		case <-g.done:
+		case <-ctx.Done():
+			return nil, 0, fmt.Errorf("the journal's queue of %d entries is full: %w", q.max, ctx.Err())
+		case <-q.halt:
+			return nil, 0, ErrStopped
+		}
+	}
+}
+
+// run has do done in the next transaction and returns its outcome.
+func (q *queue) run(ctx context.Context, do func(context.Context, *store) error) error {
+	a := act{do: do, done: make(chan error, 1)}
+	q.mu.Lock()
+	if q.halted() {
+		q.mu.Unlock()
+		return ErrStopped
+	}
+	q.open.acts = append(q.open.acts, a)
+	q.mu.Unlock()
+	q.signal()
+	select {
+	case err := <-a.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (q *queue) signal() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take closes the open group and returns it, or nil when it is empty. Entries
+// that nobody waits for and that could not be committed go before it: their IDs
+// were given earlier.
+func (q *queue) take(again []item) *group {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	g := q.open
+	if len(again) == 0 && len(g.items) == 0 && len(g.acts) == 0 {
+		return nil
+	}
+	g.again = again
+	q.open = &group{done: make(chan struct{}), items: make([]item, 0, len(g.items)+8)}
+	return g
+}
+
+// fail ends what is still queued with err.
+func (q *queue) fail(err error) {
+	if g := q.take(nil); g != nil {
+		g.finish(0, err)
+	}
+}
+
+// finish tells everybody who waits for the group how it ended.
+func (g *group) finish(base uint64, err error) {
+	g.base, g.err = base, err
+	close(g.done)
+	for i := range g.acts {
+		if err == nil {
+			g.acts[i].done <- g.acts[i].err
+		} else {
+			g.acts[i].done <- err
+		}
+	}
+}
+
+func (q *queue) stopped() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.ended
+}
+
+// end takes no more entries; what is queued is still committed, and acts go on.
+func (q *queue) end() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.ended = true
+}
+
+// stop ends the writer. It may be called more than once.
+func (q *queue) stop() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.ended = true
+	select {
+	case <-q.halt:
+	default:
+		close(q.halt)
+	}
+}
+
+func (q *queue) halted() bool {
+	select {
+	case <-q.halt:
+		return true
+	default:
+		return false
+	}
+}
