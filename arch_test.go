@@ -21,6 +21,7 @@ var floors = check.Floors{
 		"internal/http1":       1,
 		"internal/policy":      2,
 		"internal/gateway":     3,
+		"packs":                3,
 		"internal/isogatetest": 4,
 		"cmd/isogate":          5,
 	},
