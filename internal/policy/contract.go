@@ -47,7 +47,8 @@ func (r *reader) readContract(root *node) {
 	}
 	before := len(r.list)
 	r.readFields(o, c)
-	if len(r.list) == before {
+	unlabelled := slices.ContainsFunc(c.fields, func(f field) bool { return f.spec.Label == "" })
+	if len(r.list) == before && !unlabelled {
 		r.compileContract(c, o)
 	}
 	if !named {
@@ -68,7 +69,7 @@ func (r *reader) readFields(o object, c *contract) {
 		return
 	}
 	if n.shape != mapping || len(n.pairs) == 0 {
-		r.add(n.at, "fields is %s; write a mapping from paths to labels: user.email: personal.contact.email", n.shape)
+		r.add(n.at, "fields is %s; write a mapping from paths to labels: user.email: personal.contact.email", n.kind())
 		return
 	}
 	if len(n.pairs) > maxFields {
@@ -92,7 +93,7 @@ func (r *reader) readField(p pair, c *contract) {
 		r.add(at, "the path %s is not understood: %s", f.path, withHint(msg, "write it as user.email, items[].id or meta.*"))
 	}
 	if p.value.shape == mapping {
-		r.readFieldOptions(p.value, &f)
+		r.readFieldOptions(p.value, c, &f)
 	} else if l, ok := r.label(p.value, "the field "+f.path); ok {
 		f.spec.Label = l
 		f.spec.Types = r.typesOf(l)
@@ -104,7 +105,7 @@ func (r *reader) readField(p pair, c *contract) {
 }
 
 // readFieldOptions reads the long form of a field: {label, types, key, parse}.
-func (r *reader) readFieldOptions(n *node, f *field) {
+func (r *reader) readFieldOptions(n *node, c *contract, f *field) {
 	o, ok := r.object(n, "a field", "label", "types", "key", "parse")
 	if !ok {
 		return
@@ -125,6 +126,10 @@ func (r *reader) readFieldOptions(n *node, f *field) {
 	}
 	types := o.get("types")
 	if types == nil {
+		return
+	}
+	if c.format != nil && c.format.Name() == "form" {
+		r.add(types.at, "a form has texts only; remove types")
 		return
 	}
 	var kinds []isogate.Kind

@@ -75,7 +75,7 @@ func (f *findings) err() error {
 // didYouMean is `did you mean "x"?` for the known word closest to s, or the
 // list of known words when none is close and they are few.
 func didYouMean[S ~string](s string, known []S) string {
-	best, dist := "", len(s)/3+2
+	best, dist := "", min(len(s)/3+2, len(s))
 	for _, k := range known {
 		if d := editDistance(s, string(k), dist); d < dist {
 			best, dist = string(k), d

@@ -1,3 +1,161 @@
 package policy
 
-func (r *reader) readNever(n *node, transits []*Transit) {}
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/isogate/isogate"
+)
+
+// invariant is one line of never.yaml: what may never leave, whatever the rules say.
+type invariant struct {
+	label       isogate.LabelPattern
+	as          []isogate.Action
+	purpose     isogate.Purpose     // NoPurpose is every purpose
+	destination isogate.Destination // "" is every destination
+	source      isogate.Source      // "" is every source
+	labels      []isogate.Label     // that label selects
+	at          position
+}
+
+// readNever reads never.yaml and checks every invariant against every transit.
+func (r *reader) readNever(root *node, transits []*Transit) {
+	for _, n := range r.items(root, "never.yaml") {
+		o, ok := r.object(n, "an item of never.yaml", "never", "because")
+		if !ok {
+			continue
+		}
+		r.optional(o, "because")
+		if inv, ok := r.readInvariant(n, o.need("never", "write never: {label: personal.**, as: allow}")); ok {
+			r.hold(inv, transits)
+		}
+	}
+}
+
+func (r *reader) readInvariant(item, n *node) (invariant, bool) {
+	before := len(r.list)
+	inv := invariant{at: item.at}
+	o, ok := r.object(n, "never", "label", "as", "purpose", "destination", "source")
+	if !ok {
+		return inv, false
+	}
+	r.readInvariantLabel(o, &inv)
+	r.readInvariantActions(o, &inv)
+	if n := o.get("purpose"); n != nil {
+		if s, ok := r.text(n, "purpose"); ok && s != "*" {
+			var err error
+			if inv.purpose, err = isogate.ParsePurpose(s); err != nil {
+				r.add(n.at, "unknown purpose %q; %s", s, didYouMean(s, purposeWords()))
+			}
+		}
+	}
+	if n := o.get("destination"); n != nil {
+		if s, ok := r.text(n, "destination"); ok && s != "*" {
+			inv.destination = isogate.Destination(s)
+			r.destination(n, s)
+		}
+	}
+	if n := o.get("source"); n != nil {
+		if s, ok := r.text(n, "source"); ok && s != "*" {
+			s, _ = r.name(n, "source", true)
+			inv.source = isogate.Source(s)
+		}
+	}
+	return inv, len(r.list) == before
+}
+
+func (r *reader) readInvariantLabel(o object, inv *invariant) {
+	n := o.need("label", "say which labels: personal.**")
+	s, ok := r.text(n, "label")
+	if !ok {
+		return
+	}
+	p, err := isogate.ParseLabelPattern(s)
+	if err != nil {
+		r.add(n.at, "%v; write a label such as personal.contact.email, or a pattern such as personal.**", err)
+		return
+	}
+	exact, isExact := p.Exact()
+	switch inv.label, inv.labels = p, r.taxonomy.Match(p); {
+	case isExact && exact.Reserved():
+		r.add(n.at, "%q is never released anyway; remove the line", s)
+	case isExact:
+		r.checkLabel(n, exact)
+	case len(inv.labels) == 0 && r.known("taxonomy"):
+		r.add(n.at, "the pattern %q selects no label of the taxonomy; check its segments", s)
+	}
+}
+
+func (r *reader) readInvariantActions(o object, inv *invariant) {
+	n := o.need("as", "say what may never happen: allow, or a list such as [allow, mask, generalise]")
+	if n == nil {
+		return
+	}
+	items := []*node{n}
+	if n.shape == list {
+		items = r.items(n, "as")
+	}
+	for _, item := range items {
+		s, ok := r.text(item, "as")
+		if !ok {
+			continue
+		}
+		a, err := isogate.ParseAction(s)
+		if err != nil {
+			r.add(item.at, "unknown action %q; %s", s, didYouMean(s, append(slices.Clone(actionWords), isogate.Seal.String())))
+			continue
+		}
+		inv.as = append(inv.as, a)
+	}
+}
+
+// hold checks an invariant by going through every transit it covers and every
+// label it selects. Guards count as possibly true and possibly false, and rules
+// with an end date as in force and as ended, so that the answer holds at any
+// time and for any request. Whichever rules are in force, the verdict on a label
+// is one of two: all of them say one thing as soon as any is in force (see judge).
+//
+// promise: P39
+func (r *reader) hold(inv invariant, transits []*Transit) {
+	for _, t := range transits {
+		if !inv.covers(t) {
+			continue
+		}
+		carried := t.labels()
+		byRule := map[string][]isogate.Label{} // what each rule lets out
+		for _, l := range inv.labels {
+			base := t.taxonomy.Treatment(l)
+			for _, m := range []moment{t.moment(0, ^uint32(0)), {}} {
+				v := judge(base, t.rules, m)
+				if slices.Contains(inv.as, v.Action) && (v.Rule != "" || slices.Contains(carried, l)) {
+					key := v.Action.String() + " " + v.Rule
+					if known := byRule[key]; len(known) == 0 || known[len(known)-1] != l {
+						byRule[key] = append(known, l)
+					}
+				}
+			}
+		}
+		for _, key := range sortedKeys(byRule) {
+			action, rule, _ := strings.Cut(key, " ")
+			by := "by the rule at " + rule
+			next := "change the rule"
+			if rule == "" {
+				by, next = "by the label's default treatment", "add a rule to the transit that is stricter, or label the field otherwise"
+			}
+			labels := byRule[key]
+			which := string(labels[0])
+			if len(labels) > 1 {
+				which += fmt.Sprintf(" (and %d more labels)", len(labels)-1)
+			}
+			r.add(inv.at, "the transit %s treats %s with %s %s, which this line forbids; %s, or change this line", t.Name, which, action, by, next)
+		}
+	}
+}
+
+// covers reports whether the invariant is about a transit.
+func (inv *invariant) covers(t *Transit) bool {
+	return (inv.purpose == isogate.NoPurpose || inv.purpose == t.Purpose) &&
+		(inv.destination == "" || t.Destination != nil && inv.destination == t.Destination.Name) &&
+		(inv.source == "" || slices.Contains(t.Sources, inv.source))
+}

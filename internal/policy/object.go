@@ -68,11 +68,7 @@ func (f *findings) text(n *node, what string) (string, bool) {
 		return "", false
 	}
 	if n.shape != scalar || n.text == "" {
-		shape := n.shape.String()
-		if n.shape == scalar {
-			shape = "empty"
-		}
-		f.add(n.at, "%s is %s; write a single value", what, shape)
+		f.add(n.at, "%s is %s; write a single value", what, n.kind())
 		return "", false
 	}
 	return n.text, true

@@ -198,3 +198,6 @@ func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps
 func has(files []packFile, path string) bool {
 	return slices.ContainsFunc(files, func(f packFile) bool { return f.path == path })
 }
+
+// Cases is how many test cases the pack has.
+func (p *Pack) Cases() int { return len(p.cases) }

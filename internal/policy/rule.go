@@ -1,7 +1,7 @@
 package policy
 
 import (
-	"fmt"
+	"strings"
 	"time"
 
 	"github.com/isogate/isogate"
@@ -141,11 +141,14 @@ func (r *reader) readRule(n *node, t *Transit) (rule, bool) {
 		out.end, out.until = r.day(n, "until"), n.at
 	}
 	if plaintext(out.as) {
-		const why = "; a rule that lets plaintext out says why, on whose word and until when: because, owner, until"
+		var lacks []string
 		for _, key := range []string{"because", "owner", "until"} {
 			if !o.has(key) {
-				r.add(n.at, "the rule for %s has no %s%s", out.text, key, why)
+				lacks = append(lacks, key)
 			}
+		}
+		if lacks != nil {
+			r.add(n.at, "the rule for %s lets plaintext out and lacks %s; say why, on whose word and until when", out.text, strings.Join(lacks, ", "))
 		}
 	}
 	if when := o.get("when"); when != nil {
@@ -237,10 +240,8 @@ func (r *reader) readRuleHandling(o object, out *rule) {
 
 // withHint gives an error a next step unless it has one.
 func withHint(s, hint string) string {
-	for i := 0; i+1 < len(s); i++ {
-		if s[i] == ';' && s[i+1] == ' ' {
-			return s
-		}
+	if strings.Contains(s, "; ") {
+		return s
 	}
-	return fmt.Sprintf("%s; %s", s, hint)
+	return s + "; " + hint
 }

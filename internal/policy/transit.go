@@ -38,7 +38,7 @@ func (r *reader) readTransit(root *node) {
 	r.readRequest(o, t)
 	r.readResponse(o, t)
 	t.prepare()
-	t.incomplete = len(r.list) > before || t.contract != nil && t.contract.tree == nil
+	t.incomplete = len(r.list) > before || !r.known("taxonomy") || t.contract != nil && t.contract.tree == nil
 	if !named {
 		return
 	}
@@ -225,7 +225,7 @@ func (r *reader) readNames(n *node, which int, t *Transit) {
 	}
 	what := "request." + partNames[which]
 	if n.shape != mapping || len(n.pairs) == 0 {
-		r.add(n.at, "%s is %s; write a mapping from names to labels: {name: system.metadata}", what, n.shape)
+		r.add(n.at, "%s is %s; write a mapping from names to labels: {name: system.metadata}", what, n.kind())
 		return
 	}
 	if len(n.pairs) > maxNames {

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -267,4 +266,10 @@ func (n *node) inside(offset int) position {
 	return at
 }
 
-func (n *node) String() string { return fmt.Sprintf("%s %s", n.at, n.shape) }
+// kind is what the node is, in the words of a message.
+func (n *node) kind() string {
+	if n.shape == scalar && n.text == "" || n.shape == mapping && len(n.pairs) == 0 || n.shape == list && len(n.items) == 0 {
+		return "empty"
+	}
+	return n.shape.String()
+}
