@@ -1,0 +1,291 @@
+package packs_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/obfuscate"
+	"github.com/isogate/isogate/internal/policy"
+)
+
+// payloads reads every body below the folder that ISOGATE_PAYLOADS names: real
+// payloads of real services, which are not part of this repository.
+func payloads(t *testing.T) map[string][]byte {
+	t.Helper()
+	dir := os.Getenv("ISOGATE_PAYLOADS")
+	if dir == "" {
+		t.Skip("ISOGATE_PAYLOADS is not set; name a folder of JSON bodies to run over")
+	}
+	bodies := map[string][]byte{}
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(p) != ".json" {
+			return err
+		}
+		rel, _ := filepath.Rel(dir, p)
+		bodies[rel], err = os.ReadFile(p)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(bodies) == 0 {
+		t.Fatalf("%s holds no .json file", dir)
+	}
+	return bodies
+}
+
+// world is a pack with keys to try it with.
+type world struct {
+	*policy.Plan
+	t *testing.T
+}
+
+func open(t *testing.T, dir string) world {
+	t.Helper()
+	p, err := policy.Check(dir, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return world{p.Plan(), t}
+}
+
+// transit is how the pack's transit is found: by what it matches.
+type transit struct {
+	source      isogate.Source
+	destination isogate.Destination
+	method      string
+	path        string
+}
+
+func (w world) preview(via transit, req policy.Request) (*policy.Outcome, *obfuscate.Obfuscator, error) {
+	w.t.Helper()
+	tr, _, err := w.Match(via.source, via.destination, via.method, via.path)
+	if err != nil {
+		w.t.Fatalf("%v: %v", via, err)
+	}
+	o, err := w.Obfuscator("test", via.destination, policy.ThrowawayKeys([]byte("secret")))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Time, req.Method = now, via.method
+	out, err := tr.Preview(req, o)
+	return out, o, err
+}
+
+var supportTransits = []transit{
+	{"product/help-center", "support-portal", "POST", "/v1/sessions"},
+	{"product/help-center", "support-portal", "POST", "/v1/logins"},
+	{"product/help-center", "support-portal", "POST", "/v1/tickets"},
+	{"product/help-center", "support-portal", "POST", "/v1/requests"},
+	{"product/help-center", "support-portal", "POST", "/v1/tickets/7/comments"},
+	{"product/help-center", "support-portal", "POST", "/v1/users"},
+}
+
+// Every field of every real support body has a label in some transit's contract.
+//
+// promise: P24
+func TestRealSupportBodiesAreWhollyLabelled(t *testing.T) {
+	w := open(t, "reference")
+	n := 0
+	for name, body := range payloads(t) {
+		if !strings.Contains(name, "support") {
+			continue
+		}
+		n++
+		best := []string{"no transit takes it"}
+		for i, via := range supportTransits {
+			out, _, err := w.preview(via, policy.Request{Body: body})
+			if err != nil {
+				t.Errorf("%s: %s: %v", name, via.path, err)
+				continue
+			}
+			var unlabelled []string
+			for _, f := range out.Fields {
+				if f.Label == isogate.Unclassified {
+					unlabelled = append(unlabelled, f.Path)
+				}
+			}
+			if i == 0 || len(unlabelled) < len(best) {
+				best = unlabelled
+			}
+		}
+		if len(best) > 0 {
+			t.Errorf("%s: not labelled: %v", name, best)
+		}
+	}
+	if n == 0 {
+		t.Error("no support body among the payloads")
+	}
+}
+
+// leaf is one scalar of a JSON body and where it stands: [] for every element.
+type leaf struct{ path, text string }
+
+// leaves lists the texts and numbers of a JSON body that are long enough not to
+// turn up in another text by chance.
+func leaves(t *testing.T, body []byte) []leaf {
+	t.Helper()
+	var out []leaf
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for name, x := range v {
+				walk(path+"."+name, x)
+			}
+		case []any:
+			for _, x := range v {
+				walk(path+"[]", x)
+			}
+		case string:
+			if len(v) >= 5 {
+				out = append(out, leaf{strings.TrimPrefix(path, "."), v})
+			}
+		case json.Number:
+			if len(v) >= 6 {
+				out = append(out, leaf{strings.TrimPrefix(path, "."), v.String()})
+			}
+		}
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		t.Fatal(err)
+	}
+	walk("", v)
+	return out
+}
+
+// leaks lists the leaves whose text turns up in a value of the output though
+// nothing releases it: no field of such a path was allowed, and it is not a part
+// of a text that was.
+func leaks(in []leaf, out []byte, fields []isogate.Field) []leaf {
+	var open []*regexp.Regexp
+	for _, f := range fields {
+		if f.Action == isogate.Allow {
+			open = append(open, pathPattern(f.Path))
+		}
+	}
+	var released, kept, leaked []leaf
+	for _, l := range in {
+		if slices.ContainsFunc(open, func(r *regexp.Regexp) bool { return r.MatchString(l.path) }) {
+			released = append(released, l)
+		} else {
+			kept = append(kept, l)
+		}
+	}
+	seen := texts(out)
+	for _, l := range kept {
+		if !strings.Contains(seen, l.text) {
+			continue
+		}
+		if !slices.ContainsFunc(released, func(r leaf) bool { return strings.Contains(r.text, l.text) }) {
+			leaked = append(leaked, l)
+		}
+	}
+	return leaked
+}
+
+// texts is every scalar of a JSON body, decoded, one to a line.
+func texts(body []byte) string {
+	var b strings.Builder
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for _, x := range v {
+				walk(x)
+			}
+		case []any:
+			for _, x := range v {
+				walk(x)
+			}
+		default:
+			fmt.Fprintln(&b, v)
+		}
+	}
+	for {
+		var v any
+		if err := d.Decode(&v); err != nil {
+			return b.String()
+		}
+		walk(v)
+	}
+}
+
+// pathPattern turns a contract's path into what matches the paths of leaves.
+func pathPattern(path string) *regexp.Regexp {
+	var b strings.Builder
+	for _, step := range regexp.MustCompile(`\*\*|\*|\[[^]]*\]|[^*[]+`).FindAllString(path, -1) {
+		switch {
+		case step == "**":
+			b.WriteString(".*")
+		case step == "*":
+			b.WriteString(`[^.]*`)
+		case step[0] == '[':
+			b.WriteString(`\[\]`)
+		default:
+			b.WriteString(regexp.QuoteMeta(step))
+		}
+	}
+	return regexp.MustCompile("^" + b.String() + "$")
+}
+
+// The oracle of the tests below can tell a leak from a release.
+func TestLeaks(t *testing.T) {
+	in := leaves(t, []byte(`{"user":{"email":"ada@example.com","note":"calls often"},"items":[{"n":1234567,"m":{"x":"abcdef"}}]}`))
+	fields := []isogate.Field{{Path: "user.email", Action: isogate.Allow}, {Path: "items[].m.*", Action: isogate.Allow}, {Path: "user.note", Action: isogate.Token}}
+	if got := leaks(in, []byte(`{"user":{"email":"ada@example.com"},"items":[{"m":{"x":"abcdef"}}]}`), fields); len(got) != 0 {
+		t.Errorf("released values are called leaks: %v", got)
+	}
+	if got := leaks(in, []byte(`{"a":"it says calls often"}`), fields); len(got) != 1 || got[0].path != "user.note" {
+		t.Errorf("a leaked text is not seen: %v", got)
+	}
+	if got := leaks(in, []byte(`{"a":91234567}`), fields); len(got) != 1 || got[0].path != "items[].n" {
+		t.Errorf("a leaked number is not seen: %v", got)
+	}
+}
+
+// With the reference pack, a value of a real body leaves as it is only when a
+// label or rule allows it; all others are gone.
+//
+// promise: P03
+func TestRealBodiesLeaveOnlyWhatIsReleased(t *testing.T) {
+	w := open(t, "reference")
+	for name, body := range payloads(t) {
+		for _, via := range supportTransits {
+			t.Run(fmt.Sprintf("%s over %s", name, via.path), func(t *testing.T) {
+				out, _, err := w.preview(via, policy.Request{Body: body})
+				var refused *policy.RefusedError
+				if errors.As(err, &refused) {
+					if strings.Contains(name, "support") {
+						t.Errorf("refused: %v", err)
+					}
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, l := range leaks(leaves(t, body), out.Body, out.Fields) {
+					t.Errorf("%s: %q left, and nothing releases it", l.path, l.text)
+				}
+				if n := slices.IndexFunc(out.Fields, func(f isogate.Field) bool { return f.Label == isogate.Unclassified && f.Action > isogate.Hash }); n >= 0 {
+					t.Errorf("unclassified %s left as %s", out.Fields[n].Path, out.Fields[n].Action)
+				}
+			})
+		}
+	}
+}
