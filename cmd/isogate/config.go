@@ -1,0 +1,328 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/isogate/isogate"
+)
+
+// config is isogate.yaml. It is read strictly: an unknown key, a duplicate key
+// or a value of the wrong type is an error with its line and column. Paths are
+// relative to the directory of the file.
+type config struct {
+	// Tenant is the one customer that this process serves.
+	Tenant isogate.Tenant `yaml:"tenant"`
+	// State is the directory of the journal, keys and checkpoints.
+	State string `yaml:"state"`
+	// Database is a postgres:// URL where more than one gateway serves the tenant; "" is SQLite under State.
+	Database string `yaml:"database"`
+	// Pack is the directory of the policy pack.
+	Pack string `yaml:"pack"`
+	// Gateway is the enforcement point.
+	Gateway gatewayConfig `yaml:"gateway"`
+	// Sources are the workloads that may call.
+	Sources []sourceConfig `yaml:"sources"`
+	// Journal bounds what may leave before it is sealed.
+	Journal journalConfig `yaml:"journal"`
+	// Keys says what guards the tenant's keys at rest.
+	Keys keysConfig `yaml:"keys"`
+	// Hub is the listener of health, metrics and the administrator's pages.
+	Hub hubConfig `yaml:"hub"`
+	// Traces is the OTLP collector's URL (http or https, path included); "" sends none.
+	Traces string `yaml:"traces"`
+}
+
+type gatewayConfig struct {
+	// Transits is door one: our own destinations.
+	Transits listenConfig `yaml:"transits"`
+	// Remotes is door two: external hosts that apps declared.
+	Remotes listenConfig `yaml:"remotes"`
+	// Limits bound one request.
+	Limits limitsConfig `yaml:"limits"`
+	// Upstream is how destinations are reached and trusted.
+	Upstream upstreamConfig `yaml:"upstream"`
+	// Drain is how long requests under way may take after a signal to stop; 30s by default.
+	Drain duration `yaml:"drain"`
+}
+
+type listenConfig struct {
+	// Listen is host:port.
+	Listen string `yaml:"listen"`
+	// TLS is the server's certificate and the authority of its callers' certificates.
+	TLS tlsConfig `yaml:"tls"`
+}
+
+type tlsConfig struct {
+	// Cert and Key are PEM files; the key must be readable by its owner alone.
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+	// ClientCA is a PEM file of the authorities that sign callers' certificates.
+	ClientCA string `yaml:"client_ca"`
+}
+
+type limitsConfig struct {
+	// Body is the largest request body; 8MiB by default.
+	Body size `yaml:"body"`
+	// Hold is the largest body judged whole before its first byte leaves; larger
+	// ones, up to Body, are streamed. By default it equals Body: nothing is streamed.
+	Hold size `yaml:"hold"`
+	// Depth is how deep a body may nest; 128 by default.
+	Depth int `yaml:"depth"`
+	// Header is the largest request head; 64KiB by default.
+	Header size `yaml:"header"`
+	// Connections is how many callers may be connected at once; 10000 by default.
+	Connections int `yaml:"connections"`
+}
+
+type upstreamConfig struct {
+	// Roots is a PEM file of the authorities that destinations' certificates must
+	// come from; "" is the system's.
+	Roots string `yaml:"roots"`
+	// Cert and Key are the gateway's own client certificate towards destinations.
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+	// Allow lists networks that may be dialled although they are not public.
+	Allow []netip.Prefix `yaml:"allow"`
+	// Hosts says where to connect for a destination's host name, as IP:port, where
+	// that is not what DNS says. The certificate must be of the name all the same.
+	Hosts map[string]string `yaml:"hosts"`
+	// EmailDomain is the domain of e-mail shaped tokens; a reserved one by default.
+	EmailDomain string `yaml:"email_domain"`
+	// Timeout bounds connecting and each wait for a destination; 30s by default.
+	Timeout duration `yaml:"timeout"`
+}
+
+type sourceConfig struct {
+	// Name is the source's name in packs.
+	Name isogate.Source `yaml:"name"`
+	// SPIFFE is the URI SAN of the source's client certificate.
+	SPIFFE string `yaml:"spiffe"`
+	// TokenSHA256 is the SHA-256 of the source's bearer token, in hex.
+	TokenSHA256 string `yaml:"token_sha256"`
+}
+
+type journalConfig struct {
+	// MaxAge is how old the newest checkpoint may be while entries wait for it
+	// before nothing leaves any more; 10s by default.
+	MaxAge duration `yaml:"max_age"`
+}
+
+type keysConfig struct {
+	// KEK is a file of 32 bytes in hex that wraps the tenant's keys at rest; "" leaves
+	// them guarded by file permissions alone.
+	KEK string `yaml:"kek"`
+}
+
+type hubConfig struct {
+	// Listen is host:port of /healthz, /readyz and /metrics.
+	Listen string `yaml:"listen"`
+	// OIDC is how administrators sign in.
+	OIDC struct {
+		Issuer   string `yaml:"issuer"`
+		ClientID string `yaml:"client_id"`
+	} `yaml:"oidc"`
+}
+
+// size is a number of bytes: 8MiB, 64KiB, 512.
+type size int64
+
+// UnmarshalYAML implements yaml.BytesUnmarshaler.
+func (s *size) UnmarshalYAML(b []byte) error {
+	text := strings.Trim(strings.TrimSpace(string(b)), `"'`)
+	num, mult := text, int64(1)
+	for _, u := range []struct {
+		suffix string
+		mult   int64
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}} {
+		if n, ok := strings.CutSuffix(text, u.suffix); ok {
+			num, mult = n, u.mult
+		}
+	}
+	n, err := strconv.ParseInt(num, 10, 32)
+	if err != nil || n <= 0 {
+		return fmt.Errorf("%q is not a size; use a whole number of bytes, KiB, MiB or GiB, such as 8MiB", text)
+	}
+	*s = size(n * mult)
+	return nil
+}
+
+// duration is a span of time as Go spells it: 10s, 5m.
+type duration time.Duration
+
+// UnmarshalYAML implements yaml.BytesUnmarshaler.
+func (d *duration) UnmarshalYAML(b []byte) error {
+	text := strings.Trim(strings.TrimSpace(string(b)), `"'`)
+	v, err := time.ParseDuration(text)
+	if err != nil || v <= 0 {
+		return fmt.Errorf("%q is not a span of time; use one such as 10s or 5m", text)
+	}
+	*d = duration(v)
+	return nil
+}
+
+// loadConfig reads and checks the file, and fills in the defaults.
+func loadConfig(file string) (*config, error) {
+	src, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w; name the file with -c", err)
+	}
+	var c config
+	if err := yaml.UnmarshalWithOptions(src, &c, yaml.Strict()); err != nil {
+		var ye yaml.Error
+		if errors.As(err, &ye) && ye.GetToken() != nil {
+			p := ye.GetToken().Position
+			return nil, fmt.Errorf("%s:%d:%d: %s", file, p.Line, p.Column, ye.GetMessage())
+		}
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	c.resolve(filepath.Dir(file))
+	return &c, nil
+}
+
+// check reports every mistake that the file's form alone shows, and fills in defaults.
+func (c *config) check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if err := isogate.CheckName(string(c.Tenant), false); err != nil {
+		bad("tenant: %w", err)
+	}
+	if c.Pack == "" {
+		bad("pack: is missing; name the directory of the policy pack")
+	}
+	if c.Database != "" {
+		bad("database: only the embedded SQLite journal is available; leave it empty")
+	}
+	if c.Gateway.Transits.Listen == "" {
+		bad("gateway.transits.listen: is missing; give host:port")
+	}
+	if t := c.Gateway.Transits.TLS; t.Cert == "" || t.Key == "" {
+		bad("gateway.transits.tls: cert and key are both needed: callers reach the gateway over TLS only")
+	}
+	if u := c.Gateway.Upstream; (u.Cert == "") != (u.Key == "") {
+		bad("gateway.upstream: cert and key go together")
+	}
+	if len(c.Sources) == 0 {
+		bad("sources: are missing: nobody may call; list at least one with a spiffe id or a token_sha256")
+	}
+	names := map[isogate.Source]bool{}
+	needCA := false
+	for i, s := range c.Sources {
+		at := fmt.Sprintf("sources[%d]", i)
+		if err := isogate.CheckName(string(s.Name), true); err != nil {
+			bad("%s.name: %w", at, err)
+		}
+		if names[s.Name] {
+			bad("%s.name: %q is there twice", at, s.Name)
+		}
+		names[s.Name] = true
+		if (s.SPIFFE == "") == (s.TokenSHA256 == "") {
+			bad("%s: give either spiffe or token_sha256", at)
+		}
+		if s.SPIFFE != "" {
+			needCA = true
+		}
+		if s.TokenSHA256 != "" && !isHex(s.TokenSHA256, 32) {
+			bad("%s.token_sha256: is not 64 hexadecimal digits; make it with: printf %%s TOKEN | sha256sum", at)
+		}
+	}
+	if needCA && c.Gateway.Transits.TLS.ClientCA == "" {
+		bad("gateway.transits.tls.client_ca: is missing, but sources have spiffe ids: name the authority of their certificates")
+	}
+	if c.Traces != "" {
+		if u, err := url.Parse(c.Traces); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			bad("traces: %q is not an http or https URL", c.Traces)
+		}
+	}
+	c.defaults()
+	l := c.Gateway.Limits
+	if l.Hold > l.Body {
+		bad("gateway.limits.hold: is larger than gateway.limits.body")
+	}
+	if l.Depth < 1 || l.Depth > 10_000 {
+		bad("gateway.limits.depth: must be 1 to 10000")
+	}
+	return errors.Join(errs...)
+}
+
+func (c *config) defaults() {
+	set := func(s *size, v size) {
+		if *s == 0 {
+			*s = v
+		}
+	}
+	l := &c.Gateway.Limits
+	set(&l.Body, 8<<20)
+	set(&l.Hold, l.Body)
+	set(&l.Header, 64<<10)
+	if l.Depth == 0 {
+		l.Depth = 128
+	}
+	if l.Connections == 0 {
+		l.Connections = 10_000
+	}
+	if c.State == "" {
+		c.State = "state"
+	}
+	if c.Gateway.Drain == 0 {
+		c.Gateway.Drain = duration(30 * time.Second)
+	}
+	if c.Gateway.Upstream.Timeout == 0 {
+		c.Gateway.Upstream.Timeout = duration(30 * time.Second)
+	}
+	if c.Journal.MaxAge == 0 {
+		c.Journal.MaxAge = duration(10 * time.Second)
+	}
+}
+
+// resolve makes every path of the file relative to the file's own directory.
+func (c *config) resolve(dir string) {
+	g := &c.Gateway
+	for _, p := range []*string{&c.State, &c.Pack, &g.Transits.TLS.Cert, &g.Transits.TLS.Key, &g.Transits.TLS.ClientCA,
+		&g.Upstream.Roots, &g.Upstream.Cert, &g.Upstream.Key, &c.Keys.KEK} {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+}
+
+// stateDir is the state directory that a command works on: the one named by
+// --state, or the one that the configuration names.
+func stateDir(configFile, state string) (string, error) {
+	if state != "" {
+		return state, nil
+	}
+	if configFile == "" {
+		configFile = "isogate.yaml"
+	}
+	c, err := loadConfig(configFile)
+	if err != nil {
+		return "", fmt.Errorf("%w\nnext: name the state directory with --state DIR, or the configuration with -c FILE", err)
+	}
+	return c.State, nil
+}
+
+func isHex(s string, bytes int) bool {
+	if len(s) != 2*bytes {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}

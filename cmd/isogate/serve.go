@@ -1,0 +1,362 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/gateway"
+	"github.com/isogate/isogate/internal/http1"
+	"github.com/isogate/isogate/internal/journal"
+	"github.com/isogate/isogate/internal/payload"
+	"github.com/isogate/isogate/internal/policy"
+	"github.com/isogate/isogate/internal/remote"
+	"github.com/isogate/isogate/internal/tenant"
+)
+
+// serveCmd runs the gateway.
+type serveCmd struct {
+	Config string `short:"c" default:"isogate.yaml" placeholder:"FILE" help:"Configuration (default isogate.yaml)."`
+	Debug  bool   `help:"Log more."`
+}
+
+// Run implements the command. It ends on SIGINT and SIGTERM after draining, and
+// reads pack, certificates and keys anew on SIGHUP.
+func (c *serveCmd) Run(e *env) error {
+	cfg, err := loadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	level := slog.LevelInfo
+	if c.Debug {
+		level = slog.LevelDebug
+	}
+	logger := slog.New(slog.NewTextHandler(e.Stderr, &slog.HandlerOptions{Level: level}))
+	s, err := newServer(e.Context, cfg, logger, e.Now)
+	if err != nil {
+		return err
+	}
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	return s.run(e.Context, reload)
+}
+
+// server is everything that serve runs, wired.
+type server struct {
+	cfg    *config
+	logger *slog.Logger
+	now    func() time.Time
+
+	keys    *tenant.Keyring
+	journal *journal.Journal
+	gate    *gateway.Gateway
+	client  *http1.Client
+	traces  *traces
+
+	transits net.Listener
+	hub      net.Listener
+	door     *http1.Server
+	health   *http.Server
+	certs    *certificates
+}
+
+// newServer opens, checks and binds everything, so that what can be wrong is
+// wrong before the first request. It starts nothing.
+func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func() time.Time) (_ *server, err error) {
+	s := &server{cfg: cfg, logger: logger, now: now}
+	defer func() {
+		if err != nil {
+			s.release()
+		}
+	}()
+	if cfg.Gateway.Remotes.Listen != "" {
+		logger.Warn("gateway.remotes is set, but this version has no door for apps: nothing listens there", "listen", cfg.Gateway.Remotes.Listen)
+	}
+	if cfg.Hub.OIDC.Issuer != "" {
+		logger.Warn("hub.oidc is set, but this version's hub has no pages: it answers /healthz, /readyz and /metrics")
+	}
+	plan, err := loadPlan(cfg.Pack)
+	if err != nil {
+		return nil, err
+	}
+	if s.certs, err = loadCertificates(cfg.Gateway.Transits.TLS, now()); err != nil {
+		return nil, err
+	}
+	created := false
+	if s.keys, created, err = openKeys(cfg); err != nil {
+		return nil, err
+	}
+	registry := prometheus.NewRegistry()
+	journalMetrics := journal.NewMetrics()
+	registry.MustRegister(journalMetrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.journal, err = journal.Open(ctx, journal.Config{
+		Dir: filepath.Join(cfg.State, "journal"), Tenant: cfg.Tenant, Signer: s.keys.Signer(), Verifier: s.keys.Verifier(),
+		MaxAge: time.Duration(cfg.Journal.MaxAge), Logger: logger, Now: now, Metrics: journalMetrics,
+	})
+	if err != nil {
+		return nil, err
+	}
+	metrics, err := gateway.NewMetrics(registry)
+	if err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	rules, err := s.rules(plan)
+	if err != nil {
+		return nil, err
+	}
+	if s.transits, err = net.Listen("tcp", cfg.Gateway.Transits.Listen); err != nil {
+		return nil, fmt.Errorf("gateway.transits.listen: %w; stop what listens there, or choose another port", err)
+	}
+	if cfg.Hub.Listen != "" {
+		if s.hub, err = net.Listen("tcp", cfg.Hub.Listen); err != nil {
+			return nil, fmt.Errorf("hub.listen: %w; stop what listens there, or choose another port", err)
+		}
+	}
+	dialer := s.newDialer()
+	if s.client, err = s.newClient(dialer.DialContext); err != nil {
+		return nil, err
+	}
+	if s.traces, err = newTraces(ctx, cfg.Traces, dialer.DialContext); err != nil {
+		return nil, err
+	}
+	limits := payload.Limits{Depth: cfg.Gateway.Limits.Depth, Body: int64(cfg.Gateway.Limits.Body)}
+	s.gate, err = gateway.New(gateway.Config{
+		Journal: s.journal, Rules: rules, Client: s.client, Logger: logger, Metrics: metrics, Now: now,
+		Hold: int64(cfg.Gateway.Limits.Hold), Limits: limits, Tracer: s.traces.tracer(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.door = &http1.Server{
+		Handler: s.gate,
+		TLS:     s.certs.config(),
+		Limits:  http1.Limits{Header: int(cfg.Gateway.Limits.Header), Body: int64(cfg.Gateway.Limits.Body)},
+		Timeouts: http1.Timeouts{
+			Drain: time.Duration(cfg.Gateway.Drain),
+		},
+		ConnLimit: cfg.Gateway.Limits.Connections,
+		Logger:    logger,
+		HandshakeFailed: func(remote netip.AddrPort, err error) {
+			logger.Info("a TLS handshake failed", "remote", remote.String(), "error", err)
+		},
+	}
+	s.health = newHealth(registry, s.journal.Ready, func() string { return s.gate.Rules().Plan().Digest })
+	s.admit(created, plan)
+	return s, nil
+}
+
+// admit remembers what the journal must say first: which keys and which pack are in force.
+func (s *server) admit(created bool, plan *policy.Plan) {
+	if created {
+		s.later(&isogate.Entry{Kind: isogate.KindKey, Actor: "isogate serve", Act: "keys created",
+			Detail: map[string]string{"verifier": s.keys.Verifier()}})
+	}
+	s.later(packEntry("pack loaded", plan))
+}
+
+func packEntry(act string, plan *policy.Plan) *isogate.Entry {
+	return &isogate.Entry{Kind: isogate.KindPack, Actor: "isogate serve", Act: act, Pack: plan.Digest,
+		Detail: map[string]string{"name": plan.Name, "version": fmt.Sprint(plan.Version)}}
+}
+
+func (s *server) later(e *isogate.Entry) {
+	if err := s.journal.AppendLater(e); err != nil {
+		s.logger.Error("the journal did not take an entry", "act", e.Act, "error", err)
+	}
+}
+
+// run serves until ctx ends, and then drains.
+func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
+	defer s.release()
+	// The journal outlives the doors: what they still let out must be recorded.
+	journalCtx, stopJournal := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopJournal()
+	recorder := make(chan error, 1)
+	go func() { recorder <- s.journal.Run(journalCtx) }()
+
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.door.Serve(gctx, s.transits) })
+	if s.hub != nil {
+		g.Go(func() error {
+			if err := s.health.Serve(s.hub); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+		g.Go(func() error {
+			<-gctx.Done()
+			return s.health.Close()
+		})
+	}
+	g.Go(func() error {
+		for {
+			select {
+			case <-gctx.Done():
+				return nil
+			case <-reload:
+				s.reload()
+			}
+		}
+	})
+	s.logger.Info("serving", "tenant", string(s.cfg.Tenant), "transits", s.transits.Addr().String(), "hub", addr(s.hub),
+		"pack", s.gate.Rules().Plan().Digest, "verifier", s.keys.Verifier())
+	err := g.Wait()
+	s.logger.Info("drained")
+	s.client.CloseIdle()
+	stopJournal()
+	return errors.Join(err, <-recorder, s.traces.stop(context.WithoutCancel(ctx)))
+}
+
+// reload puts the pack, certificates and keys that are on disk in force. What
+// does not load leaves what was in force as it was.
+//
+// promise: P10
+func (s *server) reload() {
+	plan, err := loadPlan(s.cfg.Pack)
+	if err == nil {
+		_, err = s.keys.Reload()
+	}
+	if err == nil {
+		err = s.certs.reload(s.now())
+	}
+	var rules *gateway.Rules
+	if err == nil {
+		rules, err = s.rules(plan)
+	}
+	if err != nil {
+		s.logger.Error("not reloaded; what was in force stays in force", "error", err)
+		s.later(&isogate.Entry{Kind: isogate.KindPack, Actor: "isogate serve", Act: "pack refused",
+			Pack: s.gate.Rules().Plan().Digest, Reason: "it does not load; the one named here stays in force"})
+		return
+	}
+	s.gate.Swap(rules)
+	s.later(packEntry("pack loaded", plan))
+	s.logger.Info("reloaded", "pack", plan.Digest)
+}
+
+// rules makes the one value that requests are judged by.
+func (s *server) rules(plan *policy.Plan) (*gateway.Rules, error) {
+	ids := make([]gateway.SourceID, 0, len(s.cfg.Sources))
+	for _, src := range s.cfg.Sources {
+		ids = append(ids, gateway.SourceID{Name: src.Name, SPIFFE: src.SPIFFE, TokenSHA256: src.TokenSHA256})
+	}
+	sources, err := gateway.NewSources(ids, s.certs.callers())
+	if err != nil {
+		return nil, err
+	}
+	return gateway.NewRules(gateway.RulesConfig{
+		Tenant: s.cfg.Tenant, Plan: plan, Sources: sources, Keys: s.keys,
+		Hosts: s.cfg.Gateway.Upstream.Hosts, EmailDomain: s.cfg.Gateway.Upstream.EmailDomain,
+	})
+}
+
+// newDialer makes the only way out to the network. It never dials ourselves.
+func (s *server) newDialer() *remote.Dialer {
+	up := s.cfg.Gateway.Upstream
+	var self []netip.AddrPort
+	for _, l := range []net.Listener{s.transits, s.hub} {
+		if l == nil {
+			continue
+		}
+		if ap, err := netip.ParseAddrPort(l.Addr().String()); err == nil {
+			self = append(self, ap)
+		}
+	}
+	return &remote.Dialer{Allow: up.Allow, Self: self, Timeout: time.Duration(up.Timeout)}
+}
+
+// newClient makes the way out to destinations: verified TLS over the guarded dialer.
+//
+// promise: P04
+func (s *server) newClient(dial dialFunc) (*http1.Client, error) {
+	up := s.cfg.Gateway.Upstream
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(256)}
+	if up.Roots != "" {
+		pool, err := loadPool("gateway.upstream.roots", up.Roots)
+		if err != nil {
+			return nil, err
+		}
+		conf.RootCAs = pool
+	}
+	if up.Cert != "" {
+		pair, err := loadPair("gateway.upstream", up.Cert, up.Key, s.now())
+		if err != nil {
+			return nil, err
+		}
+		conf.Certificates = []tls.Certificate{*pair}
+	}
+	return &http1.Client{
+		Dial: dial,
+		TLS:  conf,
+		Timeouts: http1.ClientTimeouts{
+			Dial: time.Duration(up.Timeout), Head: time.Duration(up.Timeout), Body: time.Duration(up.Timeout),
+		},
+		Limits: http1.Limits{Body: 1 << 40}, // each transit has a limit of its own
+	}, nil
+}
+
+// release closes what was opened, also when only some of it was.
+func (s *server) release() {
+	for _, l := range []net.Listener{s.transits, s.hub} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+	if s.journal != nil {
+		if err := s.journal.Close(); err != nil {
+			s.logger.Error("the journal did not close well", "error", err)
+		}
+	}
+}
+
+// openKeys opens the tenant's keys, or makes them where there are none yet.
+func openKeys(cfg *config) (_ *tenant.Keyring, created bool, err error) {
+	if err := os.MkdirAll(cfg.State, 0o700); err != nil {
+		return nil, false, fmt.Errorf("state: %w; create the directory, or name another", err)
+	}
+	kc := tenant.Config{Dir: filepath.Join(cfg.State, "keys"), Tenant: cfg.Tenant}
+	if cfg.Keys.KEK != "" {
+		if kc.KEK, err = tenant.OpenKEK(cfg.Keys.KEK); err != nil {
+			return nil, false, err
+		}
+	}
+	if _, err := os.Stat(kc.Dir); errors.Is(err, os.ErrNotExist) {
+		k, err := kc.Create()
+		return k, true, err
+	}
+	k, err := kc.Open()
+	return k, false, err
+}
+
+// loadPlan loads a pack; its error lists every mistake, one a line.
+func loadPlan(dir string) (*policy.Plan, error) {
+	pack, err := policy.Load(dir)
+	if err != nil {
+		return nil, fmt.Errorf("the pack does not load:\n%w\nnext: isogate pack check %s", err, dir)
+	}
+	return pack.Plan(), nil
+}
+
+func addr(l net.Listener) string {
+	if l == nil {
+		return ""
+	}
+	return strings.TrimPrefix(l.Addr().String(), "http://")
+}

@@ -1,0 +1,167 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/isogate/isogate/internal/http1"
+	"github.com/isogate/isogate/internal/obfuscate"
+)
+
+// holdResponse is the largest response that is answered in one piece.
+const holdResponse = 256 << 10
+
+// back answers the caller with the response: limited, and with what was minted
+// for this tenant and destination turned back into the originals.
+//
+// promise: P37
+func (p *passage) back() {
+	in := p.incoming
+	defer func() {
+		_ = in.Body.Close()
+		p.endStream()
+	}()
+	limit := p.transit.Response.Max
+	if in.ContentLength > limit {
+		p.refuse(responseTooLarge())
+		return
+	}
+	escape, restore := p.restorable()
+	if restore && encoded(in.Header) {
+		p.refuse(&refusal{502, "response", "the response is encoded although it was asked not to be, so that nothing in it can be turned back"})
+		return
+	}
+	header := p.responseHeader()
+	if in.ContentLength >= 0 && in.ContentLength <= holdResponse {
+		p.answerWhole(header, escape, restore)
+		return
+	}
+	p.answerStream(header, escape, restore, limit)
+}
+
+func responseTooLarge() *refusal {
+	return &refusal{502, "response", "the response is larger than the transit allows; see response.max"}
+}
+
+func (p *passage) answerWhole(header http1.Fields, escape obfuscate.Escape, restore bool) {
+	in := p.incoming
+	body, err := in.ReadBody(p.scratch[:0])
+	if err != nil {
+		p.refuse(farSide(err))
+		return
+	}
+	p.scratch = body
+	if restore {
+		restored, n := p.target.obfuscator.Restore(p.body[:0], body, escape)
+		if n > 0 {
+			p.body, body = restored, restored
+		}
+	}
+	p.finish(p.x.Respond(in.Status, header, body))
+}
+
+func (p *passage) answerStream(header http1.Fields, escape obfuscate.Escape, restore bool, limit int64) {
+	in := p.incoming
+	var body io.Reader = &limitedReader{r: in.Body, left: limit}
+	length := in.ContentLength
+	if restore {
+		body, length = p.target.obfuscator.RestoreReader(body, escape), -1
+	}
+	w, err := p.x.Stream(in.Status, header, length)
+	if err != nil {
+		p.finish(err)
+		return
+	}
+	// Without Close the answer is cut off, which is how the caller learns of an
+	// error after its head was sent.
+	if _, err = io.Copy(w, body); err == nil {
+		err = w.Close()
+	}
+	p.finish(err)
+}
+
+// finish closes the entry with how the answer went.
+func (p *passage) finish(err error) {
+	p.status = p.incoming.Status
+	reason := ""
+	switch {
+	case errors.Is(err, errOverLimit):
+		reason = responseTooLarge().detail
+	case err != nil:
+		reason = "the answer was cut off"
+	}
+	if reason != "" {
+		p.x.Close()
+	}
+	p.endStream() // before its counts are read
+	p.close(p.status, reason)
+}
+
+var errOverLimit = errors.New("over the limit of the transit's responses")
+
+// limitedReader fails past its limit, where io.LimitReader would pretend that the
+// body had ended.
+type limitedReader struct {
+	r    io.Reader
+	left int64
+}
+
+func (l *limitedReader) Read(b []byte) (int, error) {
+	n, err := l.r.Read(b)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, errOverLimit
+	}
+	return n, err
+}
+
+// restorable says whether the response's text may hold what we minted, and how
+// an original is written into it.
+func (p *passage) restorable() (obfuscate.Escape, bool) {
+	if !p.transit.Response.Restore {
+		return obfuscate.Plain, false
+	}
+	media, _, _ := strings.Cut(p.incoming.Header.Get("Content-Type"), ";")
+	media = strings.ToLower(strings.TrimSpace(media))
+	switch {
+	case strings.HasSuffix(media, "json") || media == "application/x-ndjson" || media == "application/jsonl":
+		return obfuscate.JSON, true
+	case media == "text/html" || strings.HasSuffix(media, "xml"):
+		return obfuscate.HTML, true
+	case media == "application/x-www-form-urlencoded":
+		return obfuscate.URL, true
+	case strings.HasPrefix(media, "text/"):
+		return obfuscate.Plain, true
+	}
+	return obfuscate.Plain, false
+}
+
+func encoded(h http1.Fields) bool {
+	enc, ok := h.Lookup("Content-Encoding")
+	return ok && !strings.EqualFold(enc, "identity")
+}
+
+// responseHeader passes response fields on, without those that concern one
+// connection, that would lead callers around the gateway, or that are ours: an
+// Isogate- field from the far side is forged.
+func (p *passage) responseHeader() http1.Fields {
+	header := make(http1.Fields, 0, len(p.incoming.Header)+1)
+	for _, f := range p.incoming.Header {
+		switch f.Name {
+		case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer",
+			"Transfer-Encoding", "Upgrade", "Content-Length", "Date", "Alt-Svc":
+			continue
+		case "Location", "Content-Location":
+			if p.transit.Response.Restore {
+				if restored, n := p.target.obfuscator.Restore(nil, []byte(f.Value), obfuscate.URL); n > 0 {
+					f.Value = string(restored)
+				}
+			}
+		}
+		if strings.HasPrefix(f.Name, "Isogate-") {
+			continue
+		}
+		header = append(header, f)
+	}
+	return append(header, http1.Field{Name: "Isogate-Entry", Value: string(p.entry.ID)})
+}

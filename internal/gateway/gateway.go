@@ -1,0 +1,228 @@
+// Package gateway is the enforcement point: one straight line per request, from
+// who asks to what comes back. See [Gateway.ServeExchange], which is that line.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/http1"
+	"github.com/isogate/isogate/internal/obfuscate"
+	"github.com/isogate/isogate/internal/payload"
+	"github.com/isogate/isogate/internal/policy"
+)
+
+// Journal takes the entries. What it has returned from Append without an error
+// is durable; nothing leaves without that.
+type Journal interface {
+	// Append fills in ID, Seq, Time and Tenant and returns once e is durable.
+	Append(ctx context.Context, e *isogate.Entry) error
+	// AppendLater fills in ID, Time and Tenant; e becomes durable soon.
+	AppendLater(e *isogate.Entry) error
+	// Ready says why nothing may leave now, or nil.
+	Ready() error
+}
+
+// Keys do the tenant's keyed work.
+type Keys interface {
+	obfuscate.Deriver
+	// Digest is a keyed digest of b, which says nothing without the tenant's key.
+	Digest(b []byte) string
+}
+
+// Config is what a gateway is made of. All but Tracer is required.
+type Config struct {
+	Journal Journal
+	Rules   *Rules
+	Client  *http1.Client
+	Logger  *slog.Logger
+	Metrics *Metrics
+	// Now is the clock that policies and certificates are judged by.
+	Now func() time.Time
+	// Hold is the largest body, in bytes, that is judged whole before its first
+	// byte leaves; larger ones are streamed. The server bounds those.
+	Hold int64
+	// Limits bound what a body may look like; Limits.Body is the largest body.
+	Limits payload.Limits
+	// Tracer takes a span for each request; nil takes none.
+	Tracer trace.Tracer
+}
+
+// Gateway is door one: it serves the exchanges of an [http1.Server].
+type Gateway struct {
+	cfg      Config
+	rules    atomic.Pointer[Rules]
+	passages sync.Pool // of *passage
+}
+
+// New makes a gateway. It starts nothing.
+func New(cfg Config) (*Gateway, error) {
+	switch {
+	case cfg.Journal == nil:
+		return nil, errors.New("gateway: there is no journal, and what cannot be recorded does not leave")
+	case cfg.Rules == nil:
+		return nil, errors.New("gateway: there are no rules")
+	case cfg.Client == nil || cfg.Logger == nil || cfg.Metrics == nil || cfg.Now == nil:
+		return nil, errors.New("gateway: Client, Logger, Metrics and Now are all needed")
+	case cfg.Hold <= 0:
+		return nil, errors.New("gateway: Hold must be positive")
+	}
+	g := &Gateway{cfg: cfg}
+	g.passages.New = func() any { return new(passage) }
+	g.rules.Store(cfg.Rules)
+	return g, nil
+}
+
+// Swap puts new rules in force. Requests under way keep the rules they began
+// with; every request that begins afterwards has the new ones.
+func (g *Gateway) Swap(r *Rules) { g.rules.Store(r) }
+
+// Rules returns the rules in force.
+func (g *Gateway) Rules() *Rules { return g.rules.Load() }
+
+// ServeExchange takes one request across the boundary, or refuses it. Each step
+// either goes on or refuses, and a refusal is recorded like a release.
+//
+// promise: P01
+// promise: P03
+func (g *Gateway) ServeExchange(x *http1.Exchange) {
+	p := g.begin(x)
+	defer g.end(p)
+
+	if p.refuse(p.who()) || // authenticate the caller: tenant and source
+		p.refuse(p.way()) || // match the transit
+		p.refuse(p.consented()) || // is a grant in force?
+		p.refuse(p.rewrite()) || // walk everything field by field
+		p.refuse(p.record()) { // durable before the first byte leaves
+		return
+	}
+	if p.refuse(p.send()) { // through the guarded dialer
+		return
+	}
+	p.back() // limit, restore, answer
+}
+
+// ServeFault records and refuses what is not a well-formed request. Nobody can
+// say what a receiver would have read in it.
+func (g *Gateway) ServeFault(x *http1.Exchange, f *http1.Fault) {
+	p := g.begin(x)
+	defer g.end(p)
+	p.refuse(&refusal{status: f.Status, code: "malformed", detail: f.Error()})
+}
+
+// begin takes a passage from the pool and gives it the rules it will keep.
+func (g *Gateway) begin(x *http1.Exchange) *passage {
+	p := g.passages.Get().(*passage) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	p.gate, p.x, p.rules, p.began = g, x, g.rules.Load(), time.Now()
+	p.now = g.cfg.Now()
+	p.entry = isogate.Entry{Kind: isogate.KindEgress, Method: x.Request.Method, Pack: p.rules.plan.Digest, Fields: p.entry.Fields[:0]}
+	g.cfg.Metrics.inflight.Inc()
+	return p
+}
+
+// end answers if a panic stopped the line, counts, and gives the passage back.
+// A request that our own mistake broke is refused like any other.
+func (g *Gateway) end(p *passage) {
+	if cause := recover(); cause != nil {
+		// The cause may hold payload bytes; its stack does not.
+		g.cfg.Logger.Error("the gateway broke on a request", "transit", p.transitName(), "stack", string(debug.Stack()))
+		p.x.Close()
+		if !p.x.Answered() {
+			p.refuse(&refusal{status: 500, code: "broken", detail: "the gateway failed on this request; its log says where"})
+		}
+	}
+	g.cfg.Metrics.inflight.Dec()
+	g.cfg.Metrics.done(p, p.status, time.Since(p.began).Seconds())
+	p.trace()
+	p.reset()
+	g.passages.Put(p)
+}
+
+// Rules is everything a request is judged by: one immutable value.
+type Rules struct {
+	plan    *policy.Plan
+	sources *Sources
+	keys    Keys
+	targets map[isogate.Destination]*target
+}
+
+// RulesConfig is what rules are made of.
+type RulesConfig struct {
+	Tenant  isogate.Tenant
+	Plan    *policy.Plan
+	Sources *Sources
+	Keys    Keys
+	// Hosts says where to connect for a destination's host, as host:port, where
+	// that is not what DNS says. The certificate must still be of the host.
+	Hosts map[string]string
+	// EmailDomain is the domain of e-mail shaped tokens; "" is the obfuscator's own.
+	EmailDomain string
+}
+
+// target is a destination as requests reach it.
+type target struct {
+	scheme     string
+	host       string // what is dialled
+	port       uint16
+	serverName string // what the certificate must say
+	base       string // path in front of every path, without a final slash
+	obfuscator *obfuscate.Obfuscator
+}
+
+// NewRules derives the keys of every destination and makes the rules.
+func NewRules(cfg RulesConfig) (*Rules, error) {
+	if cfg.Plan == nil || cfg.Sources == nil || cfg.Keys == nil {
+		return nil, errors.New("rules: a plan, sources and keys are all needed")
+	}
+	r := &Rules{plan: cfg.Plan, sources: cfg.Sources, keys: cfg.Keys, targets: map[isogate.Destination]*target{}}
+	for _, d := range cfg.Plan.Destinations() {
+		t, err := newTarget(d.URL, cfg.Hosts)
+		if err != nil {
+			return nil, fmt.Errorf("destination %s: %w", d.Name, err)
+		}
+		t.obfuscator, err = obfuscate.New(obfuscate.Config{
+			Tenant: cfg.Tenant, Destination: d.Name, Labels: cfg.Plan.Labels(d.Name), Keys: cfg.Keys, EmailDomain: cfg.EmailDomain,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("destination %s: keys: %w", d.Name, err)
+		}
+		r.targets[d.Name] = t
+	}
+	return r, nil
+}
+
+// Plan returns the plan that requests are judged by.
+func (r *Rules) Plan() *policy.Plan { return r.plan }
+
+func newTarget(u *url.URL, hosts map[string]string) (*target, error) {
+	t := &target{scheme: u.Scheme, host: u.Hostname(), serverName: u.Hostname(), port: 443, base: strings.TrimSuffix(u.EscapedPath(), "/")}
+	port := u.Port()
+	if at, ok := hosts[t.serverName]; ok {
+		ap, err := netip.ParseAddrPort(at)
+		if err != nil {
+			return nil, fmt.Errorf("the address %q for host %s is not IP:port", at, t.serverName)
+		}
+		t.host, port = ap.Addr().String(), strconv.Itoa(int(ap.Port()))
+	}
+	if port != "" {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || n == 0 {
+			return nil, fmt.Errorf("port %q is not 1 to 65535", port)
+		}
+		t.port = uint16(n)
+	}
+	return t, nil
+}

@@ -1,0 +1,233 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/http1"
+	"github.com/isogate/isogate/internal/payload"
+	"github.com/isogate/isogate/internal/policy"
+)
+
+// passage is one request on its way: what each step of the line found out. It
+// belongs to one goroutine and is reused, so that a request allocates little.
+type passage struct {
+	gate  *Gateway
+	x     *http1.Exchange
+	rules *Rules // a snapshot: the same for the whole request
+	began time.Time
+	now   time.Time // what policy and certificates are judged by
+
+	// Found by who and way.
+	source  isogate.Source
+	transit *policy.Transit
+	params  []policy.Param
+	path    string // below /to/<destination>, as sent
+	target  *target
+
+	// Made by rewrite.
+	verdicts  *policy.Rules
+	bodyRules payload.Rules // the body's rules with this gateway's limits
+	tally     payload.Tally
+	out       http1.Outgoing
+	url       []byte // path and query to send
+	in, body  []byte // body as it came, body as it leaves
+	scratch   []byte
+	trailer   http1.Fields
+	streams   bool // the body is larger than Hold and is judged while it leaves
+	bytesIn   int64
+	bytesOut  int64
+
+	entry     isogate.Entry
+	incoming  *http1.Incoming
+	streaming *stream // the walker of a body that is judged while it leaves
+	refused   *refusal
+	status    int
+}
+
+func (p *passage) reset() {
+	p.x, p.rules, p.transit, p.params, p.target, p.verdicts, p.incoming, p.streaming, p.refused = nil, nil, nil, nil, nil, nil, nil, nil, nil
+	p.source, p.path, p.streams, p.status = "", "", false, 0
+	p.bytesIn, p.bytesOut = 0, 0
+	p.bodyRules = payload.Rules{}
+	p.tally.Reset()
+	clear(p.out.Header) // the strings of one request are not kept for the next
+	p.out = http1.Outgoing{Header: p.out.Header[:0]}
+	p.url, p.scratch = p.url[:0], p.scratch[:0]
+	p.in, p.body = bounded(p.in), bounded(p.body)
+}
+
+// bounded empties a buffer and lets a large one go, so that one large body does
+// not stay in memory for ever.
+func bounded(b []byte) []byte {
+	if cap(b) > 128<<10 {
+		return nil
+	}
+	clear(b) // nor is a payload kept
+	return b[:0]
+}
+
+func (p *passage) transitName() string {
+	if p.transit == nil {
+		return ""
+	}
+	return string(p.transit.Name)
+}
+
+// refuse answers and records a refusal; it reports whether there was one. What
+// was opened in the journal before is closed by it.
+func (p *passage) refuse(r *refusal) bool {
+	if r == nil {
+		return false
+	}
+	p.endStream() // before its counts are read
+	p.refused, p.status = r, r.status
+	opened := p.entry.Stage == isogate.StageOpened
+	if opened {
+		p.close(r.status, r.detail)
+	} else {
+		p.entry.Stage, p.entry.Decision = isogate.StageRefused, isogate.Refused.String()
+		p.entry.Reason, p.entry.Status = r.detail, r.status
+		p.entry.DurationUS = time.Since(p.began).Microseconds()
+		p.entry.Fields, p.entry.BytesIn = p.entry.Fields[:0], p.bytesIn // nothing was treated: nothing leaves
+		if err := p.gate.cfg.Journal.Append(p.x.Context(), &p.entry); err != nil {
+			// Nothing left, so that nothing is unrecorded; the refusal itself still stands.
+			p.gate.cfg.Logger.Error("a refusal could not be recorded", "code", r.code, "error", err)
+			p.entry.ID = ""
+		}
+	}
+	header := http1.Fields{{Name: "Content-Type", Value: problemType}, {Name: "Cache-Control", Value: "no-store"}}
+	if r.status == 401 {
+		header = append(header, http1.Field{Name: "WWW-Authenticate", Value: "Bearer"})
+	}
+	if !p.x.Answered() {
+		if err := p.x.Respond(r.status, header, r.problem(p.entry.ID)); err != nil {
+			p.gate.cfg.Logger.Debug("a refusal did not reach the caller", "error", err)
+		}
+	} else {
+		p.x.Close()
+	}
+	return true
+}
+
+// who authenticates the caller.
+//
+// promise: P04
+func (p *passage) who() *refusal {
+	h := p.x.Request.Header
+	source, r := p.rules.sources.identify(p.x.Request.TLS, h.Get("Proxy-Authorization"), p.now)
+	if r != nil {
+		return r
+	}
+	p.source, p.entry.Source = source, source
+	if t := p.x.Request.TLS; t != nil {
+		p.entry.TLS = tls.VersionName(t.Version)
+	}
+	return nil
+}
+
+// doorOne is the prefix of every path of the first door.
+const doorOne = "/to/"
+
+// way finds the transit that the request may leave by.
+//
+// promise: P05
+func (p *passage) way() *refusal {
+	target, _, _ := strings.Cut(p.x.Request.Target, "?")
+	rest, ok := strings.CutPrefix(target, doorOne)
+	if !ok {
+		return &refusal{403, "no-transit", "the path does not begin with /to/<destination>/"}
+	}
+	slash := strings.IndexByte(rest, '/')
+	if slash < 0 {
+		return &refusal{403, "no-transit", "the path names no path at the destination; use /to/<destination>/<path>"}
+	}
+	name, path := rest[:slash], rest[slash:]
+	t, params, err := p.rules.plan.Match(p.source, isogate.Destination(name), p.x.Request.Method, path)
+	if err != nil {
+		status := 403
+		if errors.Is(err, policy.ErrBadPath) {
+			status = 400
+		}
+		return &refusal{status, "no-transit", err.Error()}
+	}
+	p.transit, p.params, p.path = t, params, path
+	p.target = p.rules.targets[t.Destination.Name]
+	p.entry.Transit, p.entry.Purpose, p.entry.Destination = t.Name, t.Purpose.String(), t.Destination.Name
+	p.entry.URL = policy.Template(p.path, params)
+	return nil
+}
+
+// consented asks whether a grant is in force.
+//
+// promise: P11
+func (p *passage) consented() *refusal {
+	if p.transit.Consent == policy.NoConsent {
+		return nil
+	}
+	return &refusal{403, "no-consent",
+		"the transit needs a consent (" + p.transit.Consent.String() + ") and none is in force for this request"}
+}
+
+// record makes the entry durable. Only after it may a byte leave.
+//
+// promise: P21
+// promise: P23
+func (p *passage) record() *refusal {
+	p.entry.Stage, p.entry.Decision = isogate.StageOpened, isogate.Released.String()
+	p.entry.Fields = p.tally.Fields(p.entry.Fields[:0])
+	p.entry.BytesIn, p.entry.BytesOut, p.entry.Streamed = p.bytesIn, p.bytesOut, p.streams
+	err := p.gate.cfg.Journal.Ready()
+	if err == nil {
+		err = p.gate.cfg.Journal.Append(p.x.Context(), &p.entry)
+	}
+	if err != nil {
+		p.gate.cfg.Logger.Error("nothing leaves: the journal did not take an entry", "transit", p.transitName(), "error", err)
+		p.entry.Stage = ""
+		return &refusal{503, "cannot-record", "the journal cannot take the entry of this request; try again later"}
+	}
+	p.out.Header = append(p.out.Header, http1.Field{Name: "Isogate-Entry", Value: string(p.entry.ID)})
+	return nil
+}
+
+// close writes the entry that ends what record began.
+func (p *passage) close(status int, reason string) {
+	e := isogate.Entry{
+		Kind: isogate.KindEgress, Stage: isogate.StageClosed, Of: p.entry.ID,
+		Source: p.entry.Source, Transit: p.entry.Transit, Destination: p.entry.Destination,
+		Decision: isogate.Released.String(), Reason: reason,
+		Status: status, DurationUS: time.Since(p.began).Microseconds(),
+	}
+	if p.streams {
+		e.Fields, e.BytesIn, e.BytesOut = p.tally.Fields(nil), p.bytesIn, p.bytesOut
+		e.DigestOut = p.entry.DigestOut
+	}
+	if err := p.gate.cfg.Journal.AppendLater(&e); err != nil {
+		p.gate.cfg.Logger.Error("an entry stays open: the journal did not take its end", "entry", string(p.entry.ID), "error", err)
+	}
+}
+
+// trace hands over the request's span, when somebody asked for spans.
+func (p *passage) trace() {
+	if p.gate.cfg.Tracer == nil {
+		return
+	}
+	_, span := p.gate.cfg.Tracer.Start(context.Background(), "transit "+p.transitName(),
+		trace.WithTimestamp(p.began), trace.WithSpanKind(trace.SpanKindServer))
+	span.SetAttributes(
+		attribute.String("isogate.entry", string(p.entry.ID)),
+		attribute.String("isogate.source", string(p.source)),
+		attribute.String("isogate.destination", string(p.entry.Destination)),
+		attribute.String("isogate.decision", p.entry.Decision),
+		attribute.String("http.request.method", p.entry.Method),
+		attribute.Int("http.response.status_code", p.status),
+	)
+	span.End()
+}

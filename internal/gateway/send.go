@@ -1,0 +1,143 @@
+package gateway
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"hash"
+	"io"
+
+	"github.com/isogate/isogate/internal/http1"
+)
+
+// send passes the request on and waits for the head of the response.
+func (p *passage) send() *refusal {
+	var s *stream
+	if p.streams {
+		s = p.newStream()
+		p.out.Stream, p.out.Length = s.reader, -1
+		p.out.Trailer = func() http1.Fields { return s.trailer }
+	}
+	p.streaming = s
+	in, err := p.gate.cfg.Client.Do(p.x.Context(), &p.out)
+	p.incoming = in
+	if err == nil {
+		return nil
+	}
+	if s != nil {
+		p.endStream()
+		if s.err != nil && !errors.Is(s.err, errUnwanted) {
+			return s.refusal()
+		}
+	}
+	p.gate.cfg.Logger.Warn("the far side failed", "transit", p.transitName(), "entry", string(p.entry.ID), "error", err)
+	return farSide(err)
+}
+
+// farSide says what went wrong at the other end, without its words.
+func farSide(err error) *refusal {
+	var denied interface {
+		error
+		Denied() string
+	}
+	if errors.As(err, &denied) {
+		return &refusal{403, "address", "the destination's address may not be dialled: " + denied.Denied()}
+	}
+	var he *http1.Error
+	if !errors.As(err, &he) {
+		return &refusal{502, "far-side", "the destination could not be reached"}
+	}
+	return &refusal{he.Status(), "far-side", "the destination failed: " + he.Kind.String()}
+}
+
+// errUnwanted ends a stream whose rest the far side does not want.
+var errUnwanted = errors.New("the rest of the body is not wanted")
+
+// stream judges a body while it leaves. The walker writes into one end of a
+// pipe and the client reads from the other.
+type stream struct {
+	reader  *io.PipeReader
+	done    chan struct{} // closed when the walker has ended
+	err     error         // of the walker; read after done
+	trailer http1.Fields  // set before the reader's end
+}
+
+// newStream starts the walker. endStream waits for it, so that it never
+// outlives the request.
+func (p *passage) newStream() *stream {
+	r, w := io.Pipe()
+	s := &stream{reader: r, done: make(chan struct{})}
+	count := &counted{w: w, sum: sha256.New()}
+	read := &countedReader{r: io.MultiReader(bytes.NewReader(p.in), p.x.Request.Body)}
+	go func() {
+		defer close(s.done)
+		defer func() {
+			if cause := recover(); cause != nil {
+				s.err = errors.New("the walker broke")
+				_ = w.CloseWithError(s.err)
+			}
+		}()
+		s.err = p.transit.Format.Stream(count, read, &p.bodyRules, p.target.obfuscator, &p.tally)
+		if s.err == nil {
+			var r *refusal
+			if s.trailer, r = p.rewriteTrailer(); r != nil {
+				s.err = errors.New(r.detail)
+			}
+		}
+		p.bytesIn, p.bytesOut = read.n, count.n
+		p.entry.DigestOut = "sha256:" + hex.EncodeToString(count.sum.Sum(nil))
+		_ = w.CloseWithError(s.err) // nil ends the body well
+	}()
+	return s
+}
+
+// endStream stops the walker if it still runs, and waits for its end.
+func (p *passage) endStream() {
+	s := p.streaming
+	if s == nil {
+		return
+	}
+	select {
+	case <-s.done:
+	default:
+		_ = s.reader.CloseWithError(errUnwanted)
+		p.x.Close() // wakes a read that waits for the caller
+		<-s.done
+	}
+}
+
+// refusal explains why a stream was broken off. Part of the body has left; the
+// far side saw it end before its end.
+func (s *stream) refusal() *refusal {
+	var f *http1.Fault
+	if errors.As(s.err, &f) {
+		return bodyFault(s.err)
+	}
+	return contentRefused("body", s.err)
+}
+
+// counted counts and digests what leaves.
+type counted struct {
+	w   io.Writer
+	n   int64
+	sum hash.Hash
+}
+
+func (c *counted) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	_, _ = c.sum.Write(b[:n])
+	return n, err
+}
+
+type countedReader struct {
+	r io.Reader
+	n int64
+}
+
+func (c *countedReader) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.n += int64(n)
+	return n, err
+}
