@@ -289,3 +289,39 @@ func TestRealBodiesLeaveOnlyWhatIsReleased(t *testing.T) {
 		}
 	}
 }
+
+// compact writes a JSON body in one line.
+func compact(t *testing.T, body []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := json.Compact(&b, body); err != nil {
+		t.Fatal(err)
+	}
+	return append(b.Bytes(), '\n')
+}
+
+// names is every member name of a JSON body, once.
+func names(t *testing.T, body []byte) map[string]bool {
+	t.Helper()
+	out := map[string]bool{}
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for name, x := range v {
+				out[name] = true
+				walk(x)
+			}
+		case []any:
+			for _, x := range v {
+				walk(x)
+			}
+		}
+	}
+	var v any
+	if err := json.Unmarshal(body, &v); err != nil {
+		t.Fatal(err)
+	}
+	walk(v)
+	return out
+}
