@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
+	"k8s.io/klog/v2"
 )
 
 // The exit statuses that every command keeps to.
@@ -31,6 +33,7 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the gateway."`
 	Pack    packCmd    `cmd:"" help:"Check, test and explain policy packs."`
 	Preview previewCmd `cmd:"" help:"Show what would leave of one body."`
+	Tenant  tenantCmd  `cmd:"" help:"Make and rotate a tenant's keys."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
@@ -60,6 +63,9 @@ func main() {
 // run is main without the process: it parses args, runs the command and answers
 // with the exit status.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	// Tessera logs through klog's global logger; the journal says itself what an
+	// operator should know.
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 	var c cli
 	e := &env{Context: ctx, Stdin: stdin, Stdout: stdout, Stderr: stderr, Now: time.Now}
 	exited := -1

@@ -331,7 +331,7 @@ func openKeys(cfg *config) (_ *tenant.Keyring, created bool, err error) {
 	if err := os.MkdirAll(cfg.State, 0o700); err != nil {
 		return nil, false, fmt.Errorf("state: %w; create the directory, or name another", err)
 	}
-	kc := tenant.Config{Dir: filepath.Join(cfg.State, "keys"), Tenant: cfg.Tenant}
+	kc := tenant.Config{Dir: keysDir(cfg), Tenant: cfg.Tenant}
 	if cfg.Keys.KEK != "" {
 		if kc.KEK, err = tenant.OpenKEK(cfg.Keys.KEK); err != nil {
 			return nil, false, err

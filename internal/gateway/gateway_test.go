@@ -19,7 +19,6 @@ import (
 	"github.com/isogate/isogate/internal/gateway"
 	"github.com/isogate/isogate/internal/isogatetest"
 	"github.com/isogate/isogate/internal/journal"
-	"github.com/isogate/isogate/internal/policy"
 )
 
 // pack is a small pack with one of everything that the line has to do with.
@@ -157,7 +156,7 @@ func TestOnlyWhatIsReleasedLeaves(t *testing.T) {
 	if r.Header.Get("X-Request-Id") != "req-1" || r.Header.Get("Cookie") != "theme=dark" {
 		t.Errorf("named header and cookie did not leave: %v", r.Header)
 	}
-	want := `persisted;fields="user.email", temporary;ttl=300;fields="user.name", transit-only;fields="header.X-Request-Id"`
+	want := `persisted;fields="user.email", temporary;ttl=300;fields="user.name", transit-only;fields="header:x-request-id"`
 	if h := r.Header.Get("Isogate-Handling"); h != want {
 		t.Errorf("Isogate-Handling: %s\nwant              %s", h, want)
 	}
@@ -196,9 +195,8 @@ func TestOnlyWhatIsReleasedLeaves(t *testing.T) {
 		}
 	}
 	w.Stop()
-	closed := slices.IndexFunc(w.Entries(), func(c isogate.Entry) bool { return c.Of == e.ID })
-	if closed < 0 {
-		t.Error("the entry was not closed")
+	if _, closed := opened(t, w, string(e.ID)); closed == nil || closed.Status != 200 || closed.Stage != isogate.StageClosed {
+		t.Errorf("the entry was not closed as it should: %+v", closed)
 	}
 }
 
@@ -588,5 +586,3 @@ func TestAPackIsSwappedWithoutAFailedRequest(t *testing.T) {
 		t.Errorf("only %d packs were seen in use", len(seen))
 	}
 }
-
-var _ = policy.ErrNoPath
