@@ -1,0 +1,51 @@
+package packs_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The examples of docs/policy.md, put together, are a pack that is good and
+// passes the test it shows.
+func TestThePolicyPageIsAPack(t *testing.T) {
+	src, err := os.ReadFile("../docs/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write := func(name, text string) {
+		p := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(p), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("pack.yaml", "pack: page\nversion: 1\n")
+	blocks := strings.Split(string(src), "```yaml\n")[1:]
+	for i, b := range blocks {
+		text, _, _ := strings.Cut(b, "```")
+		key, _, _ := strings.Cut(text, ":")
+		switch key {
+		case "contract", "transit":
+			write(fmt.Sprintf("%ss/%d.yaml", key, i), text)
+		case "destinations":
+			write("destinations.yaml", text)
+		case "labels":
+			write("taxonomy.yaml", text)
+		case "- never":
+			write("never.yaml", text)
+		case "- test":
+			write("tests/page.yaml", text)
+		default:
+			t.Errorf("block %d begins with %q, which is no file of a pack", i+1, key)
+		}
+	}
+	if n := runCases(t, dir); n != 1 {
+		t.Errorf("%d cases passed, want the one of the page", n)
+	}
+}
