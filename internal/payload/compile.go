@@ -69,9 +69,10 @@ type step struct {
 	keys   []isogate.Label // of the names that seg stands for
 	takes  Types
 
-	// Of the JSON inside a string. The place P of the string has two shadows: in,
-	// where the inner value begins, with P's children, and rest, whatever is inside
-	// and not named, which carries P's labels where no path below P matches.
+	// Of the JSON inside a string. The place P of the string has two shadows, which
+	// take its place inside, so that a string there is not parsed for P again: in,
+	// where the inner value begins, with P's labels and children; and rest, whatever
+	// is inside, which has P's labels where no path below P matches.
 	in, rest *step
 	shadow   *step // P, of a shadow
 	loop     bool  // stays on every member and element: ** and rest
@@ -147,7 +148,7 @@ func (c *compiler) add(root *step, spec *Spec) error {
 	}
 	if spec.Parse && s.in == nil {
 		s.in, s.rest = c.grow(nil, s.seg), c.grow(nil, s.seg)
-		s.in.shadow, s.in.loop = s, false
+		s.in.shadow, s.in.loop = s, s.loop
 		s.rest.shadow, s.rest.loop = s, true
 		s.in.path, s.rest.path = s.path, memberOf(s.path)
 		s.in.wild, s.rest.wild = s.wild, s.wild+1
@@ -175,6 +176,14 @@ func (s *step) below() []*step {
 	return nil
 }
 
+// names returns the labels of the names that s stands for.
+func (s *step) names() []isogate.Label {
+	if s.shadow != nil {
+		s = s.shadow
+	}
+	return s.keys
+}
+
 // close adds what ** reaches without a member or element between, and puts the set in order.
 func (c *compiler) close(set []int) []int {
 	for i := 0; i < len(set); i++ {
@@ -184,6 +193,10 @@ func (c *compiler) close(set []int) []int {
 			}
 		}
 	}
+	return ordered(set)
+}
+
+func ordered(set []int) []int {
 	slices.Sort(set)
 	return slices.Compact(set)
 }
@@ -266,12 +279,14 @@ func (c *compiler) expand(n *node, set []int) (err error) {
 		}
 	}
 	if inner != nil {
+		// Closed before the others come in: their ** may be what was parsed.
+		inner = c.close(inner)
 		for _, id := range set {
 			if c.steps[id].in == nil {
 				inner = append(inner, id)
 			}
 		}
-		if n.inner, err = c.node(c.close(inner)); err != nil {
+		if n.inner, err = c.node(ordered(inner)); err != nil {
 			return err
 		}
 	}
@@ -297,7 +312,7 @@ func (c *compiler) shape(live []int) (sh *shape, err error) {
 		s := c.steps[id]
 		if s.loop {
 			any, elem = append(any, id), append(elem, id)
-			for _, l := range s.keys {
+			for _, l := range s.names() {
 				keys = union(keys, l)
 			}
 		}
@@ -469,11 +484,14 @@ func (c *compiler) accepted(set []int) ([]isogate.Label, Types) {
 func (c *compiler) named(set []int, s *step) bool {
 	for _, id := range set {
 		o := c.steps[id]
-		if len(o.labels) == 0 {
+		if o.shadow != nil {
+			o = o.shadow
+		}
+		if len(o.labels) == 0 || o == s {
 			continue
 		}
-		for p := o.parent; p != nil; p = p.parent {
-			if p == s {
+		for o = o.parent; o != nil; o = o.parent {
+			if o == s {
 				return true
 			}
 		}
