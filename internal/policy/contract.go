@@ -26,9 +26,6 @@ type field struct {
 	at   position // of the path
 }
 
-// maxFields bounds one contract.
-const maxFields = 20_000
-
 // readContract reads contracts/*.yaml.
 func (r *reader) readContract(root *node) {
 	o, ok := r.object(root, "a contract", "contract", "description", "format", "fields")
@@ -45,10 +42,10 @@ func (r *reader) readContract(root *node) {
 			r.add(formatNode.at, "unknown format %q; %s", s, didYouMean(s, []string{"json", "ndjson", "form"}))
 		}
 	}
-	before := len(r.list)
+	before := r.n
 	r.readFields(o, c)
 	unlabelled := slices.ContainsFunc(c.fields, func(f field) bool { return f.spec.Label == "" })
-	if len(r.list) == before && !unlabelled {
+	if r.n == before && !unlabelled {
 		r.compileContract(c, o)
 	}
 	if !named {
@@ -70,10 +67,6 @@ func (r *reader) readFields(o object, c *contract) {
 	}
 	if n.shape != mapping || len(n.pairs) == 0 {
 		r.add(n.at, "fields is %s; write a mapping from paths to labels: user.email: personal.contact.email", n.kind())
-		return
-	}
-	if len(n.pairs) > maxFields {
-		r.add(n.at, "the contract has more than %d fields; split it", maxFields)
 		return
 	}
 	for _, p := range n.pairs {

@@ -52,11 +52,24 @@ func (p position) String() string { return fmt.Sprintf("%s:%d:%d", p.file, p.lin
 func (p position) rule() string { return fmt.Sprintf("%s:%d", p.file, p.line) }
 
 // findings collects mistakes while a pack is read.
-type findings struct{ list []Finding }
+type findings struct {
+	list []Finding // the first maxFindings
+	n    int       // how many there were
+}
+
+// maxFindings bounds what one run says about a pack; a text of nothing but
+// mistakes must not fill the memory.
+const maxFindings = 1000
 
 // add notes a mistake. What comes after the first "; " of the text is the next step.
 func (f *findings) add(at position, format string, args ...any) {
+	if f.n++; f.n > maxFindings {
+		return
+	}
 	msg, hint, _ := strings.Cut(fmt.Sprintf(format, args...), "; ")
+	if f.n == maxFindings {
+		msg, hint = fmt.Sprintf("there are more than %d mistakes", maxFindings), "fix those before"
+	}
 	f.list = append(f.list, Finding{File: at.file, Line: at.line, Column: at.column, Message: msg, Hint: hint})
 }
 

@@ -16,7 +16,7 @@ func TestGood(t *testing.T) {
 			t.Error(f)
 		}
 	}
-	if len(report.Cases) != 4 || p.Cases() != 4 {
+	if len(report.Cases) != 5 || p.Cases() != 5 {
 		t.Errorf("%d cases", len(report.Cases))
 	}
 }

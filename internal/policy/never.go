@@ -34,7 +34,7 @@ func (r *reader) readNever(root *node, transits []*Transit) {
 }
 
 func (r *reader) readInvariant(item, n *node) (invariant, bool) {
-	before := len(r.list)
+	before := r.n
 	inv := invariant{at: item.at}
 	o, ok := r.object(n, "never", "label", "as", "purpose", "destination", "source")
 	if !ok {
@@ -62,7 +62,7 @@ func (r *reader) readInvariant(item, n *node) (invariant, bool) {
 			inv.source = isogate.Source(s)
 		}
 	}
-	return inv, len(r.list) == before
+	return inv, r.n == before
 }
 
 func (r *reader) readInvariantLabel(o object, inv *invariant) {

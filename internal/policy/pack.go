@@ -15,7 +15,6 @@ import (
 
 // Pack is a policy pack that was read and checked.
 type Pack struct {
-	dir   string
 	plan  *Plan
 	cases []*testCase
 	files map[string][]byte // below tests/, by path: the bodies that cases name
@@ -43,12 +42,24 @@ func Load(dir string) (*Pack, error) { return load(dir, time.Time{}) }
 func Check(dir string, now time.Time) (*Pack, error) { return load(dir, now) }
 
 func load(dir string, now time.Time) (*Pack, error) {
-	r := &reader{now: now, destinations: map[isogate.Destination]*Destination{}, contracts: map[string]*contract{}, transits: map[isogate.Transit]*Transit{}}
-	files, err := readFiles(dir, &r.findings)
+	var found findings
+	files, err := readFiles(dir, &found)
 	if err != nil {
 		return nil, err
 	}
-	p := &Pack{dir: dir, files: map[string][]byte{}}
+	return compile(files, found, now)
+}
+
+// compile makes a pack of its files. found is what reading them has shown.
+func compile(files []packFile, found findings, now time.Time) (*Pack, error) {
+	r := &reader{
+		findings:     found,
+		now:          now,
+		destinations: map[isogate.Destination]*Destination{},
+		contracts:    map[string]*contract{},
+		transits:     map[isogate.Transit]*Transit{},
+	}
+	p := &Pack{files: map[string][]byte{}}
 	p.plan = r.read(files, p)
 	if err := r.err(); err != nil {
 		return nil, err
@@ -136,7 +147,7 @@ func (r *reader) note(err error) {
 	if errors.As(err, &es) {
 		for _, e := range es {
 			r.unknowable("taxonomy")
-			r.list = append(r.list, Finding{File: e.File, Line: max(1, e.Line), Column: max(1, e.Column), Message: e.Message, Hint: e.Hint})
+			r.add(position{file: e.File, line: max(1, e.Line), column: max(1, e.Column)}, "%s; %s", e.Message, e.Hint)
 		}
 	}
 }

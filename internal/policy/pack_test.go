@@ -99,42 +99,41 @@ func archive(t testing.TB, file string) files {
 // good is the pack that most tests begin with.
 func good(t testing.TB) files { return archive(t, "good.txtar") }
 
-// TestMistakes checks every broken pack of testdata/mistakes against the
-// findings it wants. promise: P08
-func TestMistakes(t *testing.T) {
+// mistaken are the broken packs of testdata, by name, without what is wanted of them.
+func mistaken(t testing.TB) map[string]files {
+	t.Helper()
 	archives, err := filepath.Glob("testdata/mistakes/*.txtar")
 	if err != nil || len(archives) == 0 {
 		t.Fatalf("no packs: %v", err)
 	}
+	out := map[string]files{}
 	for _, file := range archives {
+		out[file] = archive(t, filepath.Join("mistakes", filepath.Base(file))).with(files{"want": ""})
+	}
+	return out
+}
+
+// TestMistakes checks every broken pack of testdata/mistakes against the
+// findings it wants. promise: P08
+func TestMistakes(t *testing.T) {
+	for file, pack := range mistaken(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			a, err := txtar.ParseFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
-			pack, want := files{}, ""
-			for _, f := range a.Files {
-				if f.Name == "want" {
-					want = string(f.Data)
-				} else {
-					pack[f.Name] = string(f.Data)
-				}
-			}
 			got := pack.mistakes(t)
+			last := len(a.Files) - 1
 			if *update {
-				kept := a.Files[:0]
-				for _, f := range a.Files {
-					if f.Name != "want" {
-						kept = append(kept, f)
-					}
+				if a.Files[last].Name != "want" {
+					a.Files, last = append(a.Files, txtar.File{Name: "want"}), last+1
 				}
-				a.Files = append(kept, txtar.File{Name: "want", Data: []byte(got)})
+				a.Files[last].Data = []byte(got)
 				if err := os.WriteFile(file, txtar.Format(a), 0o644); err != nil {
 					t.Fatal(err)
 				}
-				return
 			}
-			if got != want {
+			if want := string(a.Files[last].Data); got != want || want == "" {
 				t.Errorf("found:\n%s\nwant:\n%s", got, want)
 			}
 		})

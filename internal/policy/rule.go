@@ -67,6 +67,8 @@ func judge(base isogate.Verdict, rules []rule, m moment) isogate.Verdict {
 		return atMostToken(base)
 	}
 	var all, active isogate.Verdict
+	var handling isogate.Handling
+	var ttl time.Duration
 	matched, released := false, false
 	for i := range rules {
 		r := &rules[i]
@@ -77,34 +79,31 @@ func judge(base isogate.Verdict, rules []rule, m moment) isogate.Verdict {
 		if r.inForce(m) {
 			active, released = strictest(active, v, released), true
 		}
+		if !matched || v.Handling < handling || v.Handling == handling && v.TTL < ttl {
+			handling, ttl = v.Handling, v.TTL
+		}
 		all, matched = strictest(all, v, matched), true
 	}
+	v := all
 	switch {
 	case !matched:
 		return base
 	case released:
-		all.Rule = active.Rule
-		return all
-	case all.Action < base.Action:
-		return all
+		v.Rule = active.Rule
+	case all.Action >= base.Action: // the default decides
+		v = base.Strictest(all)
+		v.Rule, handling, ttl = "", isogate.TransitOnly, 0
 	}
-	v := base.Strictest(all)
-	v.Handling, v.TTL, v.Rule = isogate.TransitOnly, 0, ""
+	v.Handling, v.TTL = handling, ttl
 	return v
 }
 
-// strictest is the strictest of two verdicts on one label, with the strictest
-// handling of both whichever wins; without any before, it is the second.
+// strictest is the strictest of two verdicts; without any before, it is the second.
 func strictest(v, w isogate.Verdict, any bool) isogate.Verdict {
 	if !any {
 		return w
 	}
-	out := v.Strictest(w)
-	out.Handling, out.TTL = v.Handling, v.TTL
-	if w.Handling < v.Handling || w.Handling == v.Handling && w.TTL < v.TTL {
-		out.Handling, out.TTL = w.Handling, w.TTL
-	}
-	return out
+	return v.Strictest(w)
 }
 
 // atMostToken keeps what nobody has judged from ever being more than a token.
@@ -126,7 +125,7 @@ const maxTTL = 24 * time.Hour
 
 // readRule reads one item of request.release.
 func (r *reader) readRule(n *node, t *Transit) (rule, bool) {
-	before := len(r.list)
+	before := r.n
 	o, ok := r.object(n, "the rule", "label", "as", "form", "handling", "ttl", "because", "owner", "until", "when")
 	if !ok {
 		return rule{}, false
@@ -154,7 +153,7 @@ func (r *reader) readRule(n *node, t *Transit) (rule, bool) {
 	if when := o.get("when"); when != nil {
 		out.guard = r.readGuard(when, t)
 	}
-	return out, len(r.list) == before
+	return out, r.n == before
 }
 
 func (r *reader) optional(o object, key string) (string, bool) {

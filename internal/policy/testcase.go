@@ -67,7 +67,7 @@ func (r *reader) readCases(root *node, p *Pack) []*testCase {
 }
 
 func (r *reader) readCase(n *node, p *Pack) *testCase {
-	before := len(r.list)
+	before := r.n
 	o, ok := r.object(n, "a test case", "test", "transit", "at", "source", "method", "path", "query", "headers", "cookies", "trailers",
 		"content_type", "input", "file", "expect")
 	if !ok {
@@ -95,7 +95,7 @@ func (r *reader) readCase(n *node, p *Pack) *testCase {
 	c.request.Trailers = r.named(o.get("trailers"), "trailers")
 	r.readInput(o, c, p)
 	r.readExpect(o.need("expect", "say what must leave: output, verdicts, or refused"), c)
-	if len(r.list) > before {
+	if r.n > before {
 		return nil
 	}
 	return c

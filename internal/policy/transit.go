@@ -24,7 +24,7 @@ func (r *reader) readTransit(root *node) {
 	if !ok {
 		return
 	}
-	before := len(r.list)
+	before := r.n
 	t := &Transit{at: o.at, taxonomy: r.taxonomy, Response: Response{Max: DefaultResponseMax}}
 	nameNode := o.need("transit", "name the transit")
 	name, named := r.name(nameNode, "transit", false)
@@ -38,7 +38,7 @@ func (r *reader) readTransit(root *node) {
 	r.readRequest(o, t)
 	r.readResponse(o, t)
 	t.prepare()
-	t.incomplete = len(r.list) > before || !r.known("taxonomy") || t.contract != nil && t.contract.tree == nil
+	t.incomplete = r.n > before || !r.known("taxonomy") || t.contract != nil && t.contract.tree == nil
 	if !named {
 		return
 	}

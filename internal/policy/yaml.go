@@ -45,8 +45,9 @@ type pair struct {
 
 // Limits of one file, generous to any pack and small to any bomb.
 const (
-	maxDepth  = 32  // brackets inside brackets, or dashes in one line
-	maxIndent = 256 // spaces before the deepest block
+	maxYAML   = 512 << 10 // bytes: the parser takes time that grows faster than the text
+	maxDepth  = 32        // brackets inside brackets, or dashes in one line
+	maxIndent = 256       // spaces before the deepest block
 )
 
 // refusedTokens are the parts of YAML that let one text mean another than it
@@ -64,6 +65,10 @@ var refusedTokens = map[token.Type]string{
 // returned; a file without content is an empty node.
 func parseYAML(file string, src []byte, found *findings) *node {
 	start := position{file: file, line: 1, column: 1}
+	if len(src) > maxYAML {
+		found.add(start, "the file is larger than %d KiB; split it", maxYAML>>10)
+		return nil
+	}
 	if !checkText(start, src, found) {
 		return nil
 	}
