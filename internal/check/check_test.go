@@ -49,12 +49,13 @@ func lines(fs []Finding) string {
 }
 
 func TestFloors(t *testing.T) {
-	plan := Floors{Of: map[string]int{".": 0, "a": 1, "b": 1, "c": 2, "cmd": 9}, TestsOnly: []string{"check"}}
+	plan := Floors{Of: map[string]int{".": 0, "a": 1, "b": 1, "c": 2, "cmd": 9}, TestsOnly: []string{"check"}, ForTests: []string{"b"}}
 	good := map[string]string{
 		"root.go":         "package house",
 		"root_test.go":    `package house_test; import _ "example.org/house/check"; import _ "example.org/house"`,
 		"a/a.go":          `package a; import _ "example.org/house"; import _ "net/http"`,
 		"b/b.go":          `package b; import _ "example.org/elsewhere/c"`,
+		"a/a_test.go":     `package a_test; import _ "example.org/house/b"`,
 		"c/c.go":          `package c; import _ "example.org/house/a"; import _ "example.org/house/b"`,
 		"cmd/main.go":     `package main; import _ "example.org/house/c"`,
 		"check/check.go":  "package check",
@@ -135,7 +136,8 @@ func TestUnset(t *testing.T) {
 		"b/b.go":      "package b\nimport \"net/http\"\nvar t = new(http.Transport)",
 		"c/c.go":      "package c\nimport \"net/http\"\nvar t http.Transport",
 		"c/c_test.go": "package c\nimport \"net/http\"\nvar u http.Transport",
-	}).Unset("net/http.Transport", "DialContext", "dials anybody"), "a/a.go:3: net/http.Transport without DialContext: dials anybody", "b/b.go:3", "c/c.go:3")
+		"d/d.go":      "package d\nimport \"net/http\"\nvar t http.Transport",
+	}).Unset("net/http.Transport", "DialContext", "dials anybody", "d"), "a/a.go:3: net/http.Transport without DialContext: dials anybody", "b/b.go:3", "c/c.go:3")
 }
 
 func TestPromises(t *testing.T) {

@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -12,11 +13,13 @@ type Floors struct {
 	// TestsOnly are packages that stand outside the floors: tests of any floor
 	// may import them, other code may not.
 	TestsOnly []string
+	// ForTests are packages with a floor that tests below it may import all the same.
+	ForTests []string
 }
 
 // Floors reports every import that does not go down, and every package that
 // the plan does not know or no longer has. What tests import goes down as well,
-// or to a package of TestsOnly.
+// or to a package of TestsOnly or ForTests.
 func (t *Tree) Floors(plan Floors) []Finding {
 	var out []Finding
 	aside := map[string]bool{}
@@ -42,7 +45,7 @@ func (t *Tree) Floors(plan Floors) []Finding {
 				}
 				under, known := plan.Of[dir]
 				switch {
-				case aside[dir] && f.Test:
+				case f.Test && (aside[dir] || slices.Contains(plan.ForTests, dir)):
 				case aside[dir]:
 					out = append(out, Finding{t.place(im.Pos()), fmt.Sprintf("imports %s, which is for tests", dir)})
 				case known && under >= floor:

@@ -78,12 +78,13 @@ func (t *Tree) uses(f *ast.File, r Reach) map[string]string {
 
 // Unset reports every composite literal of typ, such as "net/http.Transport",
 // that leaves field to its default, and every use of typ that is not a literal
-// and could therefore be a zero value. why says what the default would do.
-func (t *Tree) Unset(typ, field, why string) []Finding {
+// and could therefore be a zero value, outside the directories except. why says
+// what the default would do.
+func (t *Tree) Unset(typ, field, why string, except ...string) []Finding {
 	var out []Finding
 	for _, p := range t.Packages {
 		for _, f := range p.Files {
-			if f.Test {
+			if f.Test || slices.Contains(except, p.Dir) {
 				continue
 			}
 			called := imports(f.AST)
