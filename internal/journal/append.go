@@ -112,6 +112,7 @@ func (j *Journal) writeLoop() error {
 				j.recovered()
 			}
 		}
+		j.queue.gather()
 		last := j.queue.halted() // asked before take, so that nothing comes after the last group
 		if g := j.queue.take(again); g != nil {
 			again = j.commit(ctx, g)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/isogate/isogate"
+	dto "github.com/prometheus/client_model/go"
 	"golang.org/x/sys/unix"
 )
 
@@ -57,6 +58,11 @@ func BenchmarkAppend(b *testing.B) {
 				e := *proto
 				return j.Append(b.Context(), &e)
 			})
+			var m dto.Metric
+			if err := j.cfg.Metrics.group.Write(&m); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(m.Histogram.GetSampleSum()/float64(m.Histogram.GetSampleCount()), "rows/commit")
 		})
 	}
 }

@@ -1,8 +1,6 @@
 package journal
 
 import (
-	"maps"
-	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -90,7 +88,7 @@ func appendTail(dst []byte, e *isogate.Entry) []byte {
 	dst = appendMember(dst, "act", e.Act)
 	if len(e.Detail) > 0 {
 		dst = append(dst, `,"detail":{`...)
-		for i, k := range slices.Sorted(maps.Keys(e.Detail)) {
+		for i, k := range sortedKeys(e.Detail) {
 			if i > 0 {
 				dst = append(dst, ',')
 			}

@@ -1,16 +1,6 @@
 package journal
 
-import (
-	"log/slog"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/klog/v2"
-)
-
-// RouteLogs sends what the log library says for itself, which it writes to the
-// process's standard error otherwise, to logger. It sets a value of the whole
-// process, so it is main's to call, once.
-func RouteLogs(logger *slog.Logger) { klog.SetSlogLogger(logger) }
+import "github.com/prometheus/client_golang/prometheus"
 
 // Metrics is what a journal counts. It is a [prometheus.Collector]; whoever owns
 // the registry registers it. No label carries a name of a tenant, source or field.

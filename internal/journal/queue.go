@@ -3,11 +3,15 @@ package journal
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
 	"github.com/isogate/isogate"
 )
+
+// gatherTurns is how often gather yields at the most.
+const gatherTurns = 64
 
 // item is one entry on its way to the database.
 type item struct {
@@ -43,10 +47,11 @@ type queue struct {
 	wake chan struct{} // holds one token when the open group has something in it
 	halt chan struct{} // closed by stop: the writer commits what is left and returns
 
-	mu    sync.Mutex // guards what follows
-	open  *group
-	clock *clock
-	ended bool // no more entries
+	mu     sync.Mutex // guards what follows
+	open   *group
+	clock  *clock
+	ended  bool // no more entries
+	before int  // entries in the group before the open one
 }
 
 func newQueue(limit int, c *clock) *queue {
@@ -111,6 +116,21 @@ func (q *queue) signal() {
 	}
 }
 
+// gather lets those who were woken by the last commit come back before the next
+// one begins: a sync that is shared by all of them takes no longer than one for
+// the first. It never waits for time to pass.
+func (q *queue) gather() {
+	for range gatherTurns {
+		q.mu.Lock()
+		enough := len(q.open.items) >= q.before
+		q.mu.Unlock()
+		if enough {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
 // take closes the open group and returns it, or nil when it is empty. Entries
 // that nobody waits for and that could not be committed go before it: their IDs
 // were given earlier.
@@ -122,6 +142,7 @@ func (q *queue) take(again []item) *group {
 		return nil
 	}
 	g.again = again
+	q.before = len(g.items)
 	q.open = &group{done: make(chan struct{}), items: make([]item, 0, len(g.items)+8)}
 	return g
 }

@@ -1,0 +1,74 @@
+package journal
+
+import (
+	"context"
+	"encoding/csv"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/isogate/isogate"
+)
+
+// csvColumns are the columns of ExportCSV. "fields" has, for each field, its
+// count, path, label, action and, in brackets, handling and rule, parted by "; ".
+var csvColumns = []string{"id", "seq", "time", "tenant", "kind", "stage", "of", "source", "purpose", "transit", "remote", "destination",
+	"method", "url", "pack", "consent", "decision", "reason", "streamed", "fields", "bytes_in", "bytes_out", "digest_in", "digest_out",
+	"tls", "status", "duration_us", "actor", "act", "detail"}
+
+// ExportCSV writes the entries that the filter selects as CSV (RFC 4180) with a
+// line of column names. A cell that a spreadsheet could take for a formula gets an
+// apostrophe before it. It is for reading; only [Reader.Export] can be verified.
+func (r *Reader) ExportCSV(ctx context.Context, w io.Writer, f Filter) error {
+	out := csv.NewWriter(w)
+	out.UseCRLF = true
+	if err := out.Write(csvColumns); err != nil {
+		return err
+	}
+	err := r.scan(ctx, f, func(_ uint64, body []byte) error {
+		e, err := decode(body)
+		if err != nil {
+			return err
+		}
+		return out.Write(csvRow(e))
+	})
+	out.Flush()
+	if err == nil {
+		err = out.Error()
+	}
+	return err
+}
+
+func csvRow(e isogate.Entry) []string {
+	fields := make([]string, len(e.Fields))
+	for i, f := range e.Fields {
+		parts := []string{strconv.FormatUint(uint64(f.N), 10), f.Path, string(f.Label), f.Action.String()}
+		if f.Handling != "" {
+			parts = append(parts, "("+strings.TrimSpace(f.Handling+" "+f.TTL)+" by "+f.Rule+")")
+		}
+		fields[i] = strings.Join(parts, " ")
+	}
+	detail := make([]string, 0, len(e.Detail))
+	for _, k := range sortedKeys(e.Detail) {
+		detail = append(detail, k+"="+e.Detail[k])
+	}
+	row := []string{string(e.ID), strconv.FormatUint(e.Seq, 10), e.Time.Format(time.RFC3339Nano), string(e.Tenant), string(e.Kind), string(e.Stage),
+		string(e.Of), string(e.Source), e.Purpose, string(e.Transit), e.Remote, string(e.Destination), e.Method, e.URL, e.Pack, string(e.Consent),
+		e.Decision, e.Reason, strconv.FormatBool(e.Streamed), strings.Join(fields, "; "), strconv.FormatInt(e.BytesIn, 10),
+		strconv.FormatInt(e.BytesOut, 10), e.DigestIn, e.DigestOut, e.TLS, strconv.Itoa(e.Status), strconv.FormatInt(e.DurationUS, 10),
+		e.Actor, e.Act, strings.Join(detail, "; ")}
+	for i := range row {
+		row[i] = inert(row[i])
+	}
+	return row
+}
+
+// inert keeps a spreadsheet from computing a cell: = + - @, tab and CR begin
+// formulas (OWASP, CSV injection).
+func inert(cell string) string {
+	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
+		return "'" + cell
+	}
+	return cell
+}
