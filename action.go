@@ -162,7 +162,7 @@ func nameOf(names []string, i int) string {
 func parseName[T ~uint8](what string, names []string, s string) (T, error) {
 	for i, n := range names {
 		if n == s {
-			return T(i), nil //nolint:gosec // the name tables have far fewer than 256 rows
+			return T(i), nil
 		}
 	}
 	return 0, fmt.Errorf("unknown %s %q; use one of %v", what, s, names)

@@ -65,7 +65,7 @@ func TestValueNeverPrints(t *testing.T) {
 	var out bytes.Buffer
 	for how, h := range map[string]slog.Handler{"slog text": slog.NewTextHandler(&out, nil), "slog json": slog.NewJSONHandler(&out, nil)} {
 		out.Reset()
-		slog.New(h).Info("msg", "v", v, "p", &v, slog.Group("g", "v", v), "any", []Value{v})
+		slog.New(h).Info("msg", slog.Any("v", v), slog.Any("p", &v), slog.Group("g", slog.Any("v", v)), slog.Any("list", []Value{v}))
 		check(how, out.String())
 	}
 	check("slog's value", v.LogValue().String())

@@ -98,8 +98,8 @@ func TestStrictest(t *testing.T) {
 
 func someVerdict(rnd *rand.Rand) Verdict {
 	v := Verdict{
-		Action:   Action(rnd.IntN(int(Allow) + 1)), //nolint:gosec // small
-		Handling: Handling(rnd.IntN(3)),            //nolint:gosec // small
+		Action:   Action(rnd.IntN(int(Allow) + 1)),
+		Handling: Handling(rnd.IntN(3)),
 		Label:    []Label{"a", "b", "c"}[rnd.IntN(3)],
 		Rule:     []string{"", "r1", "r2"}[rnd.IntN(3)],
 	}
@@ -138,7 +138,7 @@ func exposesNoMore(v, w Verdict) bool {
 func TestStrictestIsAMeet(t *testing.T) {
 	plain := 0
 	for i := range 200_000 {
-		rnd := rand.New(rand.NewPCG(uint64(i), 3)) //nolint:gosec // a repeatable sequence
+		rnd := rand.New(rand.NewPCG(uint64(i), 3))
 		a, b, c := someVerdict(rnd), someVerdict(rnd), someVerdict(rnd)
 		if i%3 == 0 { // make it likely that all three share an action
 			b.Action, b.Form = a.Action, a.Form

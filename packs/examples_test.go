@@ -31,7 +31,7 @@ func TestTheCatchAllReleasesNothing(t *testing.T) {
 				if format == "ndjson" {
 					in = compact(t, body)
 				}
-				out, _, err := w.preview(transit{"product/any", "outside", "POST", "/" + format + "/x"}, policy.Request{Body: in})
+				out, err := w.preview(transit{"outside", "POST", "/" + format + "/x"}, policy.Request{Body: in})
 				if err != nil {
 					t.Fatal(err)
 				}

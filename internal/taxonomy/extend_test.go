@@ -154,7 +154,7 @@ func TestExtendNeverLoosens(t *testing.T) {
 	base := Default()
 	labels := base.Match("**")
 	for i := range 500 {
-		rnd := rand.New(rand.NewPCG(uint64(i), 1)) //nolint:gosec // a repeatable sequence
+		rnd := rand.New(rand.NewPCG(uint64(i), 1))
 		var defs []Definition
 		for range 1 + rnd.IntN(8) {
 			l := labels[rnd.IntN(len(labels))]
@@ -166,7 +166,7 @@ func TestExtendNeverLoosens(t *testing.T) {
 					l = n
 				}
 			}
-			a := isogate.Action(rnd.IntN(int(isogate.Allow) + 1)) //nolint:gosec // small
+			a := isogate.Action(rnd.IntN(int(isogate.Allow) + 1))
 			d := Definition{Label: l, Treat: a, Definition: "d", Examples: []string{"a", "b"}, Not: "c"}
 			if a == isogate.Generalise {
 				d.Form = []isogate.Form{{Name: "year"}, {Name: "hour"}, {Name: "network", N: 8}}[rnd.IntN(3)]

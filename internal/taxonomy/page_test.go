@@ -46,7 +46,7 @@ func TestPolicyPage(t *testing.T) {
 	if !*update {
 		t.Fatalf("%s: the table is not the taxonomy; write it anew with -update", file)
 	}
-	if err := os.WriteFile(file, []byte(head+begin+want.String()+end+tail), 0o644); err != nil { //nolint:gosec // a page for everybody
+	if err := os.WriteFile(file, []byte(head+begin+want.String()+end+tail), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
