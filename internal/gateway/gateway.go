@@ -63,9 +63,11 @@ type Config struct {
 
 // Gateway is door one: it serves the exchanges of an [http1.Server].
 type Gateway struct {
-	cfg      Config
-	rules    atomic.Pointer[Rules]
-	passages sync.Pool // of *passage
+	cfg       Config
+	rules     atomic.Pointer[Rules]
+	strangers *strangers
+	latest    atomic.Int64 // the latest time, in Unix nanoseconds, that a request was judged by
+	passages  sync.Pool    // of *passage
 }
 
 // New makes a gateway. It starts nothing.
@@ -80,7 +82,7 @@ func New(cfg Config) (*Gateway, error) {
 	case cfg.Hold <= 0:
 		return nil, errors.New("gateway: Hold must be positive")
 	}
-	g := &Gateway{cfg: cfg}
+	g := &Gateway{cfg: cfg, strangers: newStrangers()}
 	g.passages.New = func() any { return new(passage) }
 	g.rules.Store(cfg.Rules)
 	return g, nil
@@ -120,6 +122,9 @@ func (g *Gateway) ServeExchange(x *http1.Exchange) {
 func (g *Gateway) ServeFault(x *http1.Exchange, f *http1.Fault) {
 	p := g.begin(x)
 	defer g.end(p)
+	if source, r := p.rules.sources.identify(x.Request.TLS, "", p.now); r == nil {
+		p.source, p.entry.Source = source, source // the connection says who, whatever it says
+	}
 	p.refuse(&refusal{status: f.Status, code: "malformed", detail: f.Error()})
 }
 
@@ -127,10 +132,27 @@ func (g *Gateway) ServeFault(x *http1.Exchange, f *http1.Fault) {
 func (g *Gateway) begin(x *http1.Exchange) *passage {
 	p := g.passages.Get().(*passage) //nolint:errcheck,forcetypeassert // the pool holds nothing else
 	p.gate, p.x, p.rules, p.began = g, x, g.rules.Load(), time.Now()
-	p.now = g.cfg.Now()
+	p.now = g.clock()
 	p.entry = isogate.Entry{Kind: isogate.KindEgress, Method: x.Request.Method, Pack: p.rules.plan.Digest, Fields: p.entry.Fields[:0]}
 	g.cfg.Metrics.inflight.Inc()
 	return p
+}
+
+// clock is the time that policies and certificates are judged by. It never goes
+// back: a clock that is set back must not bring a rule that is over into force again.
+//
+// promise: P09
+func (g *Gateway) clock() time.Time {
+	now := g.cfg.Now()
+	for {
+		latest := g.latest.Load()
+		if now.UnixNano() <= latest {
+			return time.Unix(0, latest)
+		}
+		if g.latest.CompareAndSwap(latest, now.UnixNano()) {
+			return now
+		}
+	}
 }
 
 // end answers if a panic stopped the line, counts, and gives the passage back.

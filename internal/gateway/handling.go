@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,44 +10,64 @@ import (
 	"github.com/isogate/isogate"
 )
 
+// demand is one handling that the far side must keep, and for which places.
+type demand struct {
+	handling string
+	ttl      time.Duration
+	paths    []string
+}
+
+// maxHandling is the longest value of Isogate-Handling; many receivers take no
+// more than 8 KiB of header in all.
+const maxHandling = 4 << 10
+
 // handlingValue is the value of Isogate-Handling: an RFC 9651 list with one member for
-// each handling that the far side must keep, and the places of the body it is
-// for:
+// each handling that the far side must keep, and the places it is for:
 //
 //	persisted;fields="user.email", temporary;ttl=300;fields="login.email"
 //
-// Only what left in some readable form and by a rule is named. It is "" when
-// there is nothing to keep.
+// Only what left in some readable form and by a rule is named; where that would
+// make the value too long, the places are left out and the demand is for all of
+// the request. It is "" when there is nothing to keep.
 func handlingValue(fields []isogate.Field) string {
-	type demand struct{ handling, ttl string }
-	var order []demand
-	paths := map[demand][]string{}
+	var demands []demand
 	for _, f := range fields {
 		if f.Rule == "" || f.Action < isogate.Mask {
 			continue
 		}
-		d := demand{f.Handling, f.TTL}
-		if _, ok := paths[d]; !ok {
-			order = append(order, d)
+		ttl, _ := time.ParseDuration(f.TTL) // 0 for none
+		i := slices.IndexFunc(demands, func(d demand) bool { return d.handling == f.Handling && d.ttl == ttl })
+		if i < 0 {
+			i = len(demands)
+			demands = append(demands, demand{handling: f.Handling, ttl: ttl})
 		}
-		if !slices.Contains(paths[d], f.Path) {
-			paths[d] = append(paths[d], f.Path)
+		if !slices.Contains(demands[i].paths, f.Path) {
+			demands[i].paths = append(demands[i].paths, f.Path)
 		}
 	}
-	slices.SortFunc(order, func(a, b demand) int { return strings.Compare(a.handling+a.ttl, b.handling+b.ttl) })
+	slices.SortFunc(demands, func(a, b demand) int {
+		return cmp.Or(strings.Compare(a.handling, b.handling), cmp.Compare(a.ttl, b.ttl))
+	})
+	if value := listDemands(demands, true); len(value) <= maxHandling {
+		return value
+	}
+	return listDemands(demands, false)
+}
+
+func listDemands(demands []demand, places bool) string {
 	var b strings.Builder
-	for i, d := range order {
+	for i, d := range demands {
 		if i > 0 {
 			b.WriteString(", ")
 		}
 		b.WriteString(d.handling)
-		if ttl, err := time.ParseDuration(d.ttl); err == nil && ttl > 0 {
-			b.WriteString(";ttl=" + strconv.Itoa(int(ttl/time.Second)))
+		if d.ttl > 0 {
+			b.WriteString(";ttl=" + strconv.Itoa(int(d.ttl/time.Second)))
 		}
-		slices.Sort(paths[d])
-		b.WriteString(`;fields="`)
-		b.WriteString(escapeSF(strings.Join(paths[d], " ")))
-		b.WriteByte('"')
+		if places {
+			slices.Sort(d.paths)
+			b.WriteString(`;fields="` + escapeSF(strings.Join(d.paths, " ")) + `"`)
+		}
 	}
 	return b.String()
 }

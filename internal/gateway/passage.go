@@ -88,33 +88,49 @@ func (p *passage) refuse(r *refusal) bool {
 		return false
 	}
 	p.endStream() // before its counts are read
-	p.refused, p.status = r, r.status
-	opened := p.entry.Stage == isogate.StageOpened
-	if opened {
+	switch {
+	case p.entry.Stage == isogate.StageOpened:
 		p.close(r.status, r.detail)
-	} else {
-		p.entry.Stage, p.entry.Decision = isogate.StageRefused, isogate.Refused.String()
-		p.entry.Reason, p.entry.Status = r.detail, r.status
-		p.entry.DurationUS = time.Since(p.began).Microseconds()
-		p.entry.Fields, p.entry.BytesIn = p.entry.Fields[:0], p.bytesIn // nothing was treated: nothing leaves
-		if err := p.gate.cfg.Journal.Append(p.x.Context(), &p.entry); err != nil {
-			// Nothing left, so that nothing is unrecorded; the refusal itself still stands.
-			p.gate.cfg.Logger.Error("a refusal could not be recorded", "code", r.code, "error", err)
-			p.entry.ID = ""
+	case p.source == "":
+		ok, detail := p.gate.strangers.admit()
+		if p.entry.Detail = detail; ok {
+			p.recordRefusal(r)
+		} else {
+			r = tooManyStrangers()
+			p.x.Close()
 		}
+	default:
+		p.recordRefusal(r)
+	}
+	p.refused, p.status = r, r.status
+	if p.x.Answered() { // too late for words: the caller sees the answer cut off
+		p.x.Close()
+		return true
 	}
 	header := http1.Fields{{Name: "Content-Type", Value: problemType}, {Name: "Cache-Control", Value: "no-store"}}
+	if p.entry.ID != "" {
+		header = append(header, http1.Field{Name: "Isogate-Entry", Value: string(p.entry.ID)})
+	}
 	if r.status == 401 {
 		header = append(header, http1.Field{Name: "WWW-Authenticate", Value: "Bearer"})
 	}
-	if !p.x.Answered() {
-		if err := p.x.Respond(r.status, header, r.problem(p.entry.ID)); err != nil {
-			p.gate.cfg.Logger.Debug("a refusal did not reach the caller", "error", err)
-		}
-	} else {
-		p.x.Close()
+	if err := p.x.Respond(r.status, header, r.problem(p.entry.ID)); err != nil {
+		p.gate.cfg.Logger.Debug("a refusal did not reach the caller", "error", err)
 	}
 	return true
+}
+
+// recordRefusal makes the entry of a refusal. Where the journal does not take it
+// the refusal still stands: nothing left, so that nothing is unrecorded.
+func (p *passage) recordRefusal(r *refusal) {
+	p.entry.Stage, p.entry.Decision = isogate.StageRefused, isogate.Refused.String()
+	p.entry.Reason, p.entry.Status = r.detail, r.status
+	p.entry.DurationUS = time.Since(p.began).Microseconds()
+	p.entry.Fields, p.entry.BytesIn = p.entry.Fields[:0], p.bytesIn // no field was released
+	if err := p.gate.cfg.Journal.Append(p.x.Context(), &p.entry); err != nil {
+		p.gate.cfg.Logger.Error("a refusal could not be recorded", "code", r.code, "error", err)
+		p.entry.ID = ""
+	}
 }
 
 // who authenticates the caller.

@@ -234,8 +234,9 @@ func (p *passage) mediaType() *refusal {
 // hold reads the body up to Hold bytes and reports whether that was all of it.
 func (p *passage) hold() (whole bool, _ *refusal) {
 	p.in = p.in[:0]
-	if n := p.x.Request.ContentLength; n > 0 && int64(cap(p.in)) < min(n, p.gate.cfg.Hold)+1 {
-		p.in = make([]byte, 0, min(n, p.gate.cfg.Hold)+1)
+	// Memory follows what has arrived, not what was announced.
+	if n := min(p.x.Request.ContentLength, p.gate.cfg.Hold, 64<<10); int64(cap(p.in)) <= n {
+		p.in = make([]byte, 0, n+1)
 	}
 	for int64(len(p.in)) <= p.gate.cfg.Hold {
 		if len(p.in) == cap(p.in) {

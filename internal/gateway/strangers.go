@@ -1,0 +1,44 @@
+package gateway
+
+import (
+	"strconv"
+	"sync/atomic"
+
+	"golang.org/x/time/rate"
+)
+
+// Somebody who is nobody can still knock. Each refusal of a stranger is an entry
+// of the journal, and a journal that strangers can fill stops everybody. So only
+// this many of their refusals are recorded one by one; the rest are answered 429
+// and counted in the next one that is.
+const (
+	strangersPerSecond = 20
+	strangersBurst     = 200
+)
+
+// strangers bounds the entries that callers without an identity can cause.
+type strangers struct {
+	limit *rate.Limiter
+	over  atomic.Int64 // refusals since the last recorded one that were not recorded
+}
+
+func newStrangers() *strangers {
+	return &strangers{limit: rate.NewLimiter(strangersPerSecond, strangersBurst)}
+}
+
+// admit reports whether a refusal may have an entry, and what the entry says
+// about those that had none.
+func (s *strangers) admit() (ok bool, detail map[string]string) {
+	if !s.limit.Allow() {
+		s.over.Add(1)
+		return false, nil
+	}
+	if n := s.over.Swap(0); n > 0 {
+		detail = map[string]string{"unrecorded": strconv.FormatInt(n, 10)}
+	}
+	return true, detail
+}
+
+func tooManyStrangers() *refusal {
+	return &refusal{429, "too-many-refusals", "too many refused requests from unknown callers; this one is only counted"}
+}
