@@ -75,7 +75,7 @@ func appendStep(dst []byte, step int, text []byte) ([]byte, bool) {
 		}
 	}
 	begin := len(dst)
-	dst = append(dst, '-', '0') // room for a sign and a carry
+	dst = append(dst, "-0000000000"...) // room for a sign and for a step of ten digits
 	dst = append(dst, d.whole...)
 	for i := len(dst) - 1; i > begin && change != 0; i-- {
 		v := int(dst[i]-'0') + change

@@ -44,13 +44,14 @@ func appendPostcode(dst []byte, n int, text []byte, number bool) ([]byte, bool) 
 	if len(text) < 3 || len(text) > 10 || len(text) <= n || n < 1 {
 		return dst, false
 	}
+	if number && (digitRun(text) < len(text) || text[0] == '0') {
+		return dst, false // a sign, a fraction, an exponent
+	}
 	digits := 0
 	for _, c := range text {
 		switch {
 		case c >= '0' && c <= '9':
 			digits++
-		case number:
-			return dst, false // a sign, a fraction, an exponent
 		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == ' ' || c == '-':
 		default:
 			return dst, false

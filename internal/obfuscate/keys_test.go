@@ -46,7 +46,7 @@ const (
 func config() Config {
 	return Config{
 		Tenant: "acme", Destination: "support-portal",
-		Labels: []isogate.Label{email, name},
+		Labels: []isogate.Label{email, name, email},
 		Keys:   testKeys{primary: 1, ids: []uint32{1}},
 	}
 }

@@ -90,27 +90,21 @@ func suffixStart(text []byte, n int) int {
 
 func maskInteger(dst []byte, form isogate.Form, text []byte) ([]byte, bool) {
 	digits := bytes.TrimPrefix(text, []byte{'-'})
-	for _, c := range digits {
-		if c < '0' || c > '9' {
-			return dst, false
-		}
+	if digitRun(digits) < len(digits) || len(digits) > 1 && digits[0] == '0' {
+		return dst, false
 	}
 	n := min(form.N, len(digits)/2)
 	if n < 1 {
-		return dst, false
+		return dst, false // the plain and the e-mail form have no number
 	}
-	switch form.Name {
-	case "first":
+	if form.Name == "first" {
 		dst = append(dst, digits[:n]...)
 		return append(dst, "0000"...), true
-	case "last":
-		// A number has no leading zeros.
-		last := bytes.TrimLeft(digits[len(digits)-n:], "0")
-		if len(last) == 0 {
-			last = digits[:0:0]
-			dst = append(dst, '0')
-		}
-		return append(dst, last...), true
 	}
-	return dst, false
+	// A number has no leading zeros.
+	last := bytes.TrimLeft(digits[len(digits)-n:], "0")
+	if len(last) == 0 {
+		return append(dst, '0'), true
+	}
+	return append(dst, last...), true
 }

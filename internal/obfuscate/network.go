@@ -35,9 +35,5 @@ func appendNetwork(dst []byte, n int, text []byte) ([]byte, bool) {
 			bits = min(bits, 16+bits4)
 		}
 	}
-	prefix, err := addr.Prefix(bits)
-	if err != nil {
-		return dst, false
-	}
-	return prefix.Addr().AppendTo(dst), true
+	return netip.PrefixFrom(addr, bits).Masked().Addr().AppendTo(dst), true
 }

@@ -127,18 +127,14 @@ func New(cfg Config) (*Obfuscator, error) {
 	if err := checkDomain(domain); err != nil {
 		return nil, fmt.Errorf("obfuscate: e-mail domain: %w", err)
 	}
-	h, err := newSHA()
-	if err != nil {
-		return nil, fmt.Errorf("obfuscate: %w", err)
-	}
 	o := &Obfuscator{
 		destination: cfg.Destination,
 		domain:      domain,
 		labels:      make(map[isogate.Label]*labelKeys, len(cfg.Labels)+2),
 		tags:        make(map[uint32]*tokenKey),
-		scratches:   &sync.Pool{New: func() any { return newScratch() }},
+		scratches:   &sync.Pool{New: func() any { return &scratch{sha: newSHA()} }},
 	}
-	o.scratches.Put(&scratch{sha: h})
+	var err error
 	labels := append(slices.Clone(cfg.Labels), isogate.Unclassified, isogate.Opaque)
 	for _, label := range labels {
 		if _, err := isogate.ParseLabel(string(label)); err != nil {
@@ -155,14 +151,6 @@ func New(cfg Config) (*Obfuscator, error) {
 		return nil, err
 	}
 	return o, nil
-}
-
-func newScratch() *scratch {
-	h, err := newSHA()
-	if err != nil {
-		panic("obfuscate: " + err.Error()) // New has made one before
-	}
-	return &scratch{sha: h}
 }
 
 // derive makes the keys of one label: those that read under every key that is
@@ -201,10 +189,9 @@ func (o *Obfuscator) derive(cfg Config, what string, label isogate.Label) (*labe
 	if err := cfg.Keys.Derive(material[:], primary, context...); err != nil {
 		return nil, fmt.Errorf("obfuscate: hash key of %q for %s: %w", label, cfg.Destination, err)
 	}
-	var err error
-	now.hash, err = newPRF(material[:])
+	now.hash = newPRF(material[:])
 	clear(material[:])
-	return now, err
+	return now, nil
 }
 
 // checkDomain reports what is wrong with s as the domain of an e-mail address

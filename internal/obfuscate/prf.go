@@ -3,7 +3,6 @@ package obfuscate
 import (
 	"crypto/sha256"
 	"encoding"
-	"errors"
 	"hash"
 )
 
@@ -23,20 +22,12 @@ type sha interface {
 	encoding.BinaryUnmarshaler
 }
 
-func newSHA() (sha, error) {
-	h, ok := sha256.New().(sha)
-	if !ok {
-		return nil, errors.New("this build's SHA-256 cannot save its state")
-	}
-	return h, nil
-}
+// newSHA relies on what crypto/sha256 promises of every hash it makes.
+func newSHA() sha { return sha256.New().(sha) } //nolint:forcetypeassert // promised
 
 // newPRF takes a key of at most 64 bytes.
-func newPRF(key []byte) (prf, error) {
-	h, err := newSHA()
-	if err != nil {
-		return prf{}, err
-	}
+func newPRF(key []byte) prf {
+	h := newSHA()
 	state := func(pad byte) []byte {
 		var b [sha256.BlockSize]byte
 		copy(b[:], key)
@@ -45,27 +36,28 @@ func newPRF(key []byte) (prf, error) {
 		}
 		h.Reset()
 		_, _ = h.Write(b[:])
-		s, merr := h.MarshalBinary()
-		err = errors.Join(err, merr)
+		s, _ := h.MarshalBinary() // without a state, load panics
 		return s
 	}
-	p := prf{inner: state(0x36), outer: state(0x5c)}
-	return p, err
+	return prf{inner: state(0x36), outer: state(0x5c)}
 }
 
 // sum leaves the MAC of domain and then value in s.digest.
-func (p *prf) sum(s *scratch, domain byte, value []byte) error {
-	if err := s.sha.UnmarshalBinary(p.inner); err != nil {
-		return err
-	}
+func (p *prf) sum(s *scratch, domain byte, value []byte) {
+	load(s.sha, p.inner)
 	s.domain[0] = domain
 	_, _ = s.sha.Write(s.domain[:])
 	_, _ = s.sha.Write(value)
 	s.sha.Sum(s.digest[:0])
-	if err := s.sha.UnmarshalBinary(p.outer); err != nil {
-		return err
-	}
+	load(s.sha, p.outer)
 	_, _ = s.sha.Write(s.digest[:])
 	s.sha.Sum(s.digest[:0])
-	return nil
+}
+
+// load panics rather than hash without a key: h has saved that state itself,
+// unless the prf is the zero one.
+func load(h sha, state []byte) {
+	if err := h.UnmarshalBinary(state); err != nil {
+		panic("obfuscate: SHA-256 does not take its state back: " + err.Error())
+	}
 }

@@ -112,18 +112,16 @@ func (o *Obfuscator) replaceKeyed(dst []byte, v *isogate.Verdict, val isogate.Va
 		out, kind, applied := redact(dst, val.Kind)
 		return out, kind, applied, nil
 	case val.Kind == isogate.Number && !asText:
-		out, err := keys.appendNumber(dst, s, val.Text)
-		return out, isogate.Number, isogate.Hash, err
+		return keys.appendNumber(dst, s, val.Text), isogate.Number, isogate.Hash, nil
 	case token && v.Form.Name == "email":
-		out, applied, err := o.appendEmailToken(dst, s, keys, val.Text)
-		return out, isogate.String, applied, err
+		out, applied := o.appendEmailToken(dst, s, keys, val.Text)
+		return out, isogate.String, applied, nil
 	case token:
 		if out, ok := keys.token.appendToken(dst, s, val.Text, val.Kind); ok {
 			return out, isogate.String, isogate.Token, nil
 		}
 	}
-	out, err := keys.appendHash(dst, s, domainString, val.Text)
-	return out, isogate.String, isogate.Hash, err
+	return keys.appendHash(dst, s, domainString, val.Text), isogate.String, isogate.Hash, nil
 }
 
 func (o *Obfuscator) unknown(label isogate.Label) error {
@@ -138,12 +136,10 @@ const hashSize = 20
 const hashLen = len(hashPrefix) + hashSize*8/5
 
 // appendHash appends the text form of a hash.
-func (k *labelKeys) appendHash(dst []byte, s *scratch, domain byte, value []byte) ([]byte, error) {
-	if err := k.hash.sum(s, domain, value); err != nil {
-		return dst, fmt.Errorf("obfuscate: hash: %w", err)
-	}
+func (k *labelKeys) appendHash(dst []byte, s *scratch, domain byte, value []byte) []byte {
+	k.hash.sum(s, domain, value)
 	dst = append(dst, hashPrefix...)
-	return appendBase32(dst, s.digest[:hashSize]), nil
+	return appendBase32(dst, s.digest[:hashSize])
 }
 
 // A replaced number has always fifteen digits: it says nothing about the
@@ -154,26 +150,21 @@ const (
 )
 
 // appendNumber appends the number that stands for value.
-func (k *labelKeys) appendNumber(dst []byte, s *scratch, value []byte) ([]byte, error) {
-	if err := k.hash.sum(s, domainNumber, value); err != nil {
-		return dst, fmt.Errorf("obfuscate: hash: %w", err)
-	}
+func (k *labelKeys) appendNumber(dst []byte, s *scratch, value []byte) []byte {
+	k.hash.sum(s, domainNumber, value)
 	// The high half of a product scales 64 random bits to the range evenly.
 	n, _ := bits.Mul64(binary.BigEndian.Uint64(s.digest[:8]), numberValues)
-	return strconv.AppendUint(dst, leastNumber+n, 10), nil
+	return strconv.AppendUint(dst, leastNumber+n, 10)
 }
 
 // appendEmailToken appends a token, or else a hash, in the shape of an address.
-func (o *Obfuscator) appendEmailToken(dst []byte, s *scratch, keys *labelKeys, value []byte) ([]byte, isogate.Action, error) {
+func (o *Obfuscator) appendEmailToken(dst []byte, s *scratch, keys *labelKeys, value []byte) ([]byte, isogate.Action) {
 	if bucket, ok := bucketFor(len(value)); ok && o.emailLen(tokenLen(bucket)) <= maxAddress {
 		s.text, _ = keys.token.appendToken(s.text[:0], s, value, isogate.String)
-		return o.appendEmail(dst, s.text), isogate.Token, nil
+		return o.appendEmail(dst, s.text), isogate.Token
 	}
-	var err error
-	if s.text, err = keys.appendHash(s.text[:0], s, domainString, value); err != nil {
-		return dst, isogate.Refuse, err
-	}
-	return o.appendEmail(dst, s.text), isogate.Hash, nil
+	s.text = keys.appendHash(s.text[:0], s, domainString, value)
+	return o.appendEmail(dst, s.text), isogate.Hash
 }
 
 // maxName is the longest member name, in bytes, that is replaced reversibly.
@@ -202,6 +193,5 @@ func (o *Obfuscator) ReplaceName(dst []byte, v *isogate.Verdict, name []byte) (o
 		dst, _ = o.names.token.appendToken(dst, s, name, isogate.String)
 		return dst, isogate.Token, nil
 	}
-	out, err = o.names.appendHash(dst, s, domainName, name)
-	return out, isogate.Hash, err
+	return o.names.appendHash(dst, s, domainName, name), isogate.Hash, nil
 }

@@ -92,7 +92,8 @@ func (o *Obfuscator) match(s *scratch, src []byte, esc Escape, known int, final 
 		return unfinished(final)
 	}
 	body := src[head:]
-	if _, ok := o.keyOf(body); !ok {
+	k, ok := o.keyOf(body)
+	if !ok {
 		return match{verdict: matchForeign}
 	}
 	bucket := int(base32Value(src[head-1]))
@@ -120,8 +121,8 @@ func (o *Obfuscator) match(s *scratch, src []byte, esc Escape, known int, final 
 	default:
 		return match{verdict: matchDamaged}
 	}
-	v, _, whole := o.openBody(s, bucket, text)
-	if !whole {
+	v, ok := k.open(s, bucket, text)
+	if !ok {
 		return match{verdict: matchDamaged}
 	}
 	return match{opened: v, verdict: matchToken, length: length}

@@ -73,7 +73,6 @@ func (sc *scanner) scan(dst, src []byte, final bool) (out []byte, used int) {
 		}
 		used, at = end, end
 		sc.behind = behind
-		sc.behind.slash = false // a token ends in a letter or digit
 	}
 	cut := len(src)
 	if !final {
@@ -146,7 +145,7 @@ func wholeString(src []byte, start, end int, final bool) (whole, more bool) {
 
 // behind is what has to be known of the JSON before a place in it.
 type behind struct {
-	slash  bool // it ends in an odd number of backslashes
+	slash  bool // it ends in an odd number of backslashes (never before a token: JSON has no escape \i)
 	quoted bool // its last quote was an escaped one
 }
 

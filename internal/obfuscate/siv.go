@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"crypto/subtle"
 	"encoding/binary"
+	"errors"
 	"fmt"
 )
 
@@ -45,16 +46,10 @@ type siv struct {
 // second for CTR. Tokens use 64: AES-256 in both halves.
 func newSIV(key []byte) (*siv, error) {
 	half := len(key) / 2
-	if len(key)%2 != 0 {
-		return nil, fmt.Errorf("an AES-SIV key has %d bytes; use 64", len(key))
-	}
-	mac, err := aes.NewCipher(key[:half])
-	if err != nil {
-		return nil, fmt.Errorf("an AES-SIV key has %d bytes; use 64", len(key))
-	}
-	ctr, err := aes.NewCipher(key[half:])
-	if err != nil {
-		return nil, err
+	mac, err1 := aes.NewCipher(key[:half])
+	ctr, err2 := aes.NewCipher(key[half:])
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, fmt.Errorf("an AES-SIV key of %d bytes: %w; use 64", len(key), err)
 	}
 	s := &siv{mac: mac, ctr: ctr}
 	mac.Encrypt(s.k1[:], s.k1[:])

@@ -1,7 +1,6 @@
 package obfuscate
 
 import (
-	"encoding/binary"
 	"slices"
 
 	"github.com/isogate/isogate"
@@ -132,48 +131,34 @@ type opened struct {
 	value []byte // in the scratch; valid until its next use
 }
 
-// openBody turns back the characters behind the bucket's. The two results say
-// whether it was ours at all (a tag of ours) and whether it was whole.
-func (o *Obfuscator) openBody(s *scratch, bucket int, body []byte) (v opened, ours, whole bool) {
-	k, ok := o.keyOf(body)
-	if !ok {
-		return opened{}, false, false
-	}
+// open turns back the characters behind the bucket's, whose tag k was found by.
+// It reports false for what was not minted under k or a key with the same tag.
+func (k *tokenKey) open(s *scratch, bucket int, body []byte) (opened, bool) {
 	for ; k != nil; k = k.next {
 		b, ok := decodeBase32(slices.Grow(s.buf[:0], headSize+buckets[bucket]), body)
 		s.buf = b
-		if !ok || len(b) != headSize+buckets[bucket] {
-			return opened{}, true, false
+		if !ok {
+			return opened{}, false
 		}
 		s.iv = block(b[tagSize:])
-		if !k.siv.open(&s.blocks, &s.iv, b[headSize:]) {
-			continue
+		if k.siv.open(&s.blocks, &s.iv, b[headSize:]) {
+			value, kind, ok := unpad(b[headSize:])
+			return opened{label: k.label, kind: kind, value: value}, ok
 		}
-		value, kind, ok := unpad(b[headSize:])
-		return opened{label: k.label, kind: kind, value: value}, true, ok
 	}
-	return opened{}, true, false
+	return opened{}, false
 }
 
 // tagChars is how many characters hold the tag.
 const tagChars = (tagSize*8 + 4) / 5
 
-// keyOf looks up the key by the tag at the beginning of body.
+// keyOf looks up the key by the tag at the beginning of body, whose first
+// tagChars characters are of the alphabet.
 func (o *Obfuscator) keyOf(body []byte) (*tokenKey, bool) {
-	if len(body) < tagChars {
-		return nil, false
-	}
 	var acc uint64
 	for _, c := range body[:tagChars] {
-		v := base32Value(c)
-		if v == notBase32 {
-			return nil, false
-		}
-		acc = acc<<5 | uint64(v)
+		acc = acc<<5 | uint64(base32Value(c))
 	}
-	acc >>= tagChars*5 - tagSize*8
-	var tag [8]byte
-	binary.BigEndian.PutUint64(tag[:], acc)
-	k, ok := o.tags[binary.BigEndian.Uint32(tag[4:])]
+	k, ok := o.tags[uint32(acc>>(tagChars*5-tagSize*8))] //nolint:gosec // 32 bits are left
 	return k, ok
 }

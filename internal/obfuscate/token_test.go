@@ -284,6 +284,7 @@ func TestRevealErrors(t *testing.T) {
 		"the last character":  {flip(good, len(good)-1), ErrDamaged},
 		"another bucket":      {good[:4] + "a" + good[5:], ErrNotToken},
 		"a larger bucket":     {good[:4] + "c" + good[5:], ErrDamaged},
+		"spare bits set":      {good[:len(good)-1] + string(good[len(good)-1]+1), ErrDamaged},
 		"a cut address":       {address[:len(address)-3], ErrDamaged},
 		"another domain":      {strings.TrimSuffix(address, "invalid") + "example", ErrDamaged},
 		"no dot":              {strings.Replace(address, ".", "-", 1), ErrDamaged},
@@ -370,9 +371,6 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if _, err := newPRF(make([]byte, 32)); err != nil {
-		t.Error(err)
-	}
 }
 
 // The keys are in no way of printing an Obfuscator.
@@ -444,6 +442,17 @@ var (
 	verdictHash  = verdict(isogate.Hash, "")
 	verdictMask  = verdict(isogate.Mask, "email")
 )
+
+// A hash without a key is worse than none.
+func TestZeroPRFPanics(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("the zero prf hashed")
+		}
+	}()
+	s := &scratch{sha: newSHA()}
+	new(prf).sum(s, 0, []byte("mia"))
+}
 
 // What was handed out belongs to the caller.
 func TestTokenBuffersAreNotShared(t *testing.T) {
