@@ -177,7 +177,7 @@ func documents(t testing.TB) []shapeOf {
 			})
 		}},
 		{"deep", func(g *generator) {
-			g.label("items[].**.leaf", "allow.leaf")
+			g.label("items[].**.leaf[]", "allow.leaf")
 			g.label("items[].**.email", "token.email")
 			g.label("items[].**.next", "allow.next")
 			g.list(size, func() {

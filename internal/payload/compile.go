@@ -358,7 +358,7 @@ func (c *compiler) shape(live []int) (sh *shape, err error) {
 		if err != nil {
 			return nil, err
 		}
-		sh.keys = append(sh.keys, edge{key: name, quoted: asQuoted(name), node: to})
+		sh.keys = append(sh.keys, newEdge(name, to))
 	}
 	if sh.where, err = c.selector(live, elem); err != nil {
 		return nil, err
@@ -368,17 +368,6 @@ func (c *compiler) shape(live []int) (sh *shape, err error) {
 	c.tree.slots += len(sh.keys) + 1
 	c.tree.shapes = append(c.tree.shapes, sh)
 	return sh, nil
-}
-
-// asQuoted returns a name and its closing quote as JSON writes it without
-// escapes, or "" when it cannot be.
-func asQuoted(name string) string {
-	for i := range len(name) {
-		if c := name[i]; c < ' ' || c == '"' || c == '\\' {
-			return ""
-		}
-	}
-	return name + `"`
 }
 
 // index builds the hash table over the keys.

@@ -229,9 +229,7 @@ func scanNumber(b []byte, i int, last bool) (end int, f fault) {
 		i++
 	} else {
 		digits := i
-		for i < len(b) && b[i]-'0' <= 9 {
-			i++
-		}
+		i = skipDigits(b, i)
 		if i == digits {
 			return i, endOr(i, b, last)
 		}
@@ -239,9 +237,7 @@ func scanNumber(b []byte, i int, last bool) (end int, f fault) {
 	if i < len(b) && b[i] == '.' {
 		i++
 		digits := i
-		for i < len(b) && b[i]-'0' <= 9 {
-			i++
-		}
+		i = skipDigits(b, i)
 		if i == digits {
 			return i, endOr(i, b, last)
 		}
@@ -253,9 +249,7 @@ func scanNumber(b []byte, i int, last bool) (end int, f fault) {
 			i++
 		}
 		digits := i
-		for i < len(b) && b[i]-'0' <= 9 {
-			i++
-		}
+		i = skipDigits(b, i)
 		if i == digits {
 			return i, endOr(i, b, last)
 		}
@@ -267,6 +261,21 @@ func scanNumber(b []byte, i int, last bool) (end int, f fault) {
 		return start, badRange
 	}
 	return i, fine
+}
+
+// skipDigits returns the index of the first byte from i on that is no digit.
+func skipDigits(b []byte, i int) int {
+	for len(b)-i >= 8 {
+		x := binary.LittleEndian.Uint64(b[i:]) ^ '0'*ones
+		if m := (x + 6*ones | x) & 0xf0f0f0f0f0f0f0f0; m != 0 {
+			return i + bits.TrailingZeros64(m)>>3
+		}
+		i += 8
+	}
+	for i < len(b) && b[i]-'0' <= 9 {
+		i++
+	}
+	return i
 }
 
 // endOr tells a number whose next digit is not at hand from one that has none.

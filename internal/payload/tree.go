@@ -182,10 +182,30 @@ type shape struct {
 	slot    int // of the learned successors: slot for the first key, slot+1+i for what follows key i
 }
 
+// edge leads on by a name. What follows the opening quote is compared eight bytes
+// at once; a name that JSON must escape has a head that nothing matches.
 type edge struct {
-	quoted string // the name and its closing quote, as JSON mostly has it; "" when it must be escaped
-	key    string
-	node   *node
+	head, mask uint64 // the first eight bytes of quoted, and which of them count
+	short      bool   // they are all of it
+	node       *node
+	quoted     string // the name, its closing quote and the colon, as compact JSON has it
+	key        string
+}
+
+func newEdge(key string, n *node) edge {
+	e := edge{key: key, node: n, quoted: key + `":`}
+	for i := range len(key) {
+		if c := key[i]; c < ' ' || c == '"' || c == '\\' {
+			e.head = 1 // mask is 0
+			return e
+		}
+	}
+	e.short = len(e.quoted) <= 8
+	for i := range min(8, len(e.quoted)) {
+		e.head |= uint64(e.quoted[i]) << (8 * i)
+		e.mask |= 0xff << (8 * i)
+	}
+	return e
 }
 
 // lookup returns the index of the key whose hash is h, or -1.

@@ -2,8 +2,10 @@ package payload
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"hash/maphash"
+	"math/bits"
 
 	"github.com/isogate/isogate"
 )
@@ -107,7 +109,22 @@ value:
 	start = i
 	switch c := b[i]; c {
 	case '"':
+		// The usual string ends in sight and has nothing special in it.
 		end, escaped = i+1, false
+		for len(b)-end >= 8 {
+			m := special8(binary.LittleEndian.Uint64(b[end:]))
+			if m == 0 {
+				end += 8
+				continue
+			}
+			end += bits.TrailingZeros64(m) >> 3
+			if b[end] == '"' && end-start <= maxValue {
+				kind = isogate.String
+				end++
+				goto scalar
+			}
+			break
+		}
 		goto stringRest
 	case '{', '[':
 		goto open
@@ -326,14 +343,17 @@ member:
 		// The usual case: the key that followed last time.
 		k := int(w.succ[f.slot])
 		e := &s.keys[k]
-		if q := e.quoted; len(b)-i > len(q) && string(b[i+1:i+1+len(q)]) == q && q != "" {
+		if rest := b[i+1:]; len(rest) >= 8 && binary.LittleEndian.Uint64(rest)&e.mask == e.head &&
+			(e.short || len(rest) >= len(e.quoted) && string(rest[8:len(e.quoted)]) == e.quoted[8:]) {
 			f.slot = s.slot + 1 + k
-			if !w.mark(f, k) {
+			if bit := uint64(1) << k; k < 64 && f.bits&bit == 0 {
+				f.bits |= bit
+			} else if !w.mark(f, k) {
 				return w.duplicate(i, e.node)
 			}
 			n, how = e.node, spelled
-			i += 1 + len(q)
-			goto colon
+			i += 1 + len(e.quoted)
+			goto value
 		}
 	}
 	end, escaped = i+1, false

@@ -351,6 +351,8 @@ func (w *walker) replace(n *node, v *isogate.Verdict, kind isogate.Kind, v0, v1 
 		return applied, nil
 	}
 	switch made := out[mark+1:]; {
+	case kind == isogate.String && plainText(made):
+		w.out = append(out, '"')
 	case kind == isogate.String && validText(made):
 		w.escape(mark + 1)
 		w.out = append(w.out, '"')
