@@ -33,6 +33,7 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the gateway."`
 	Pack    packCmd    `cmd:"" help:"Check, test and explain policy packs."`
 	Preview previewCmd `cmd:"" help:"Show what would leave of one body."`
+	Journal journalCmd `cmd:"" help:"Look into the journal, verify and export it."`
 	Tenant  tenantCmd  `cmd:"" help:"Make and rotate a tenant's keys."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/isogate/isogate/internal/http1"
+	"github.com/isogate/isogate/internal/remote"
 )
 
 // send passes the request on and waits for the head of the response.
@@ -37,12 +38,9 @@ func (p *passage) send() *refusal {
 
 // farSide says what went wrong at the other end, without its words.
 func farSide(err error) *refusal {
-	var denied interface {
-		error
-		Denied() string
-	}
+	var denied *remote.Refusal
 	if errors.As(err, &denied) {
-		return &refusal{403, "address", "the destination's address may not be dialled: " + denied.Denied()}
+		return &refusal{403, "address", "the destination's address may not be dialled: " + denied.Reason}
 	}
 	var he *http1.Error
 	if !errors.As(err, &he) {
