@@ -44,6 +44,14 @@ func (s *sealer) examine(ctx context.Context, next uint64) (err error) {
 		return fmt.Errorf("%w: the tiles in %s do not make the root that was signed over %d entries; move the directory away to have it built again from the database",
 			errFork, s.tree.dir, was.size)
 	}
+	if size, err := s.tree.size(); err != nil {
+		return err
+	} else if size > was.size {
+		// Cut off between integration and signature.
+		if _, _, err := s.read(ctx, was.size, size, size); err != nil {
+			return err
+		}
+	}
 	s.sealed.Store(was.size)
 	return nil
 }
@@ -57,26 +65,36 @@ func (s *sealer) rebuild(ctx context.Context, was *kept) error {
 	}
 	// Signs the kept checkpoint once more, and no other.
 	g := &guard{Signer: s.j.cfg.Signer, want: was, done: true}
-	for from := uint64(0); from < was.size; {
-		to := min(from+batchLimit, was.size)
+	chunk := func(from, to uint64) error {
+		ctx, cancel := context.WithTimeout(ctx, batchPatience)
+		defer cancel()
 		bodies, err := s.j.bodies(ctx, from, to)
 		if err != nil {
 			return err
 		}
-		if err := fresh.append(ctx, g, from, bodies, func() error { return nil }); err != nil {
+		wait := func() error { return nil } // nothing is published on the way
+		if to == was.size {
+			wait = func() error {
+				root, err := fresh.root(ctx, was.size)
+				if err == nil && !bytes.Equal(root, was.root) {
+					err = fmt.Errorf("%w: the entries in the database do not make the root that was signed over %d of them; restore the newest backup of the whole state directory",
+						errFork, was.size)
+				}
+				if err != nil {
+					return err
+				}
+				return fresh.awaitPublished(ctx, g)
+			}
+		}
+		if err := fresh.append(ctx, g, from, bodies, wait); err != nil {
 			return err
 		}
-		if err := fresh.sweep(from, to); err != nil {
+		return fresh.sweep(from, to)
+	}
+	for from := uint64(0); from < was.size; from += batchLimit {
+		if err := chunk(from, min(from+batchLimit, was.size)); err != nil {
 			return err
 		}
-		from = to
-	}
-	root, err := fresh.root(ctx, was.size)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(root, was.root) {
-		return fmt.Errorf("%w: the entries in the database do not make the root that was signed over %d of them; restore the newest backup of the whole state directory", errFork, was.size)
 	}
 	if err := os.Rename(fresh.dir, s.tree.dir); err != nil {
 		return err

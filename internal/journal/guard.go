@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -65,11 +66,16 @@ type guard struct {
 	err  error
 }
 
+// errEarly says that the log asks to sign before all of the batch is in it.
+var errEarly = errors.New("the batch is not complete")
+
 func (g *guard) Sign(msg []byte) ([]byte, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	sig, err := g.sign(msg)
-	g.err = err
+	if !errors.Is(err, errEarly) {
+		g.err = err
+	}
 	return sig, err
 }
 
@@ -82,6 +88,9 @@ func (g *guard) sign(msg []byte) ([]byte, error) {
 		// Tessera asks for it when a new log's first batch takes long. The empty log
 		// is the beginning of every log, so it is no fork.
 		return g.Signer.Sign(msg)
+	}
+	if cp.Size < g.want.size {
+		return nil, errEarly
 	}
 	if cp.Origin != g.Name() || cp.Size != g.want.size || !bytes.Equal(cp.Hash, g.want.root) {
 		return nil, fmt.Errorf("%w: the log asks to sign size %d root %s, but the entries make size %d root %s", errFork,
@@ -105,7 +114,7 @@ func (g *guard) sign(msg []byte) ([]byte, error) {
 func (g *guard) outcome() ([]byte, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.done {
+	if g.done && g.err == nil {
 		return g.want.note, nil
 	}
 	return nil, g.err

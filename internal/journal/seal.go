@@ -145,18 +145,11 @@ func (s *sealer) step(ctx context.Context, began time.Time) (more bool, err erro
 	if size > was.size {
 		to = size // integrated before a crash, but not signed
 	}
-	bodies, err := s.j.bodies(ctx, was.size, to)
+	bodies, leaves, err := s.read(ctx, was.size, to, size)
 	if err != nil {
 		return false, err
 	}
-	leaves := make([][]byte, len(bodies))
-	for i, b := range bodies {
-		leaves[i] = rfc6962.DefaultHasher.HashLeaf(b)
-	}
 	if size > was.size {
-		if err := s.compare(ctx, was.size, leaves, bodies, size); err != nil {
-			return false, err
-		}
 		bodies = nil
 	}
 	now, err := was.extend(leaves)
@@ -232,19 +225,27 @@ func (s *sealer) republish(was *kept) error {
 	return writeFile(filepath.Join(s.tree.dir, layout.CheckpointPath), was.note)
 }
 
-// compare makes sure that what was integrated before a crash is what the rows say.
-func (s *sealer) compare(ctx context.Context, from uint64, leaves, bodies [][]byte, size uint64) error {
-	tiles, err := s.tree.leaves(ctx, from, size, size)
+// read returns the entries [from, to) and their leaf hashes. It makes sure that
+// those which the log of the given size has already are the same there.
+func (s *sealer) read(ctx context.Context, from, to, size uint64) (bodies, leaves [][]byte, err error) {
+	if bodies, err = s.j.bodies(ctx, from, to); err != nil {
+		return nil, nil, err
+	}
+	leaves = make([][]byte, len(bodies))
+	for i, b := range bodies {
+		leaves[i] = rfc6962.DefaultHasher.HashLeaf(b)
+	}
+	tiles, err := s.tree.leaves(ctx, from, max(from, min(to, size)), size)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	for i := range tiles {
 		if !bytes.Equal(tiles[i], leaves[i]) {
-			return fmt.Errorf("%w: entry %d (%s) was changed after the log took it; restore the newest backup of the whole state directory",
-				errFork, from+uint64(i), idOf(bodies[i]))
+			return nil, nil, fmt.Errorf("%w: entry %d (%s) was changed after the log took it; restore the newest backup of the whole state directory",
+				errFork, from+uint64(i), claimedID(bodies[i])) //nolint:gosec // i counts from 0
 		}
 	}
-	return nil
+	return bodies, leaves, nil
 }
 
 // integrate has Tessera take the bodies as the leaves from was.size on (none, if
@@ -253,30 +254,5 @@ func (s *sealer) integrate(ctx context.Context, was, now *kept, bodies [][]byte)
 	g := &guard{Signer: s.j.cfg.Signer, want: now, keep: func(now *kept) error {
 		return s.j.queue.run(ctx, func(ctx context.Context, st *store) error { return st.keep(ctx, was, now) })
 	}}
-	return s.tree.append(ctx, g, was.size, bodies, func() error { return s.awaitPublished(ctx, g, now) })
-}
-
-func (s *sealer) awaitPublished(ctx context.Context, g *guard, now *kept) error {
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		signed, refused := g.outcome()
-		if refused != nil {
-			return refused
-		}
-		if signed != nil {
-			raw, err := s.tree.published()
-			if err != nil {
-				return err
-			}
-			if bytes.Equal(raw, signed) {
-				return nil
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("the Merkle log did not publish a checkpoint over %d entries in time: %w", now.size, ctx.Err())
-		}
-	}
+	return s.tree.append(ctx, g, was.size, bodies, func() error { return s.tree.awaitPublished(ctx, g) })
 }

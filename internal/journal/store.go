@@ -57,6 +57,7 @@ type store struct {
 	begin, end, undo driver.StmtExecContext
 	swap             driver.StmtExecContext
 	insert           [len(batches)]driver.StmtExecContext
+	prepared         []driver.Stmt
 	args             []driver.NamedValue
 	arena            []byte // bodies of the group being written
 	ends             []int
@@ -157,6 +158,7 @@ func (s *store) prepare(ctx context.Context) error {
 			if err != nil {
 				return nil, err
 			}
+			s.prepared = append(s.prepared, st)
 			x, ok := st.(driver.StmtExecContext)
 			if !ok {
 				return nil, errors.New("the SQLite driver cannot execute prepared statements")
@@ -313,7 +315,13 @@ func (s *store) probe(ctx context.Context) error {
 func (s *store) close() error {
 	var errs []error
 	if s.conn != nil {
-		errs = append(errs, s.conn.Close())
+		// A connection with statements left is never closed, and keeps its files.
+		errs = append(errs, s.conn.Raw(func(any) error {
+			for _, st := range s.prepared {
+				errs = append(errs, st.Close())
+			}
+			return nil
+		}), s.conn.Close())
 	}
 	return errors.Join(append(errs, s.db.Close())...)
 }

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -128,4 +129,30 @@ type noNetwork struct{}
 
 func (noNetwork) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("the journal opens no connections")
+}
+
+// awaitPublished waits until what g signs is the published checkpoint.
+func (t tree) awaitPublished(ctx context.Context, g *guard) error {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		signed, refused := g.outcome()
+		if refused != nil {
+			return refused
+		}
+		if signed != nil {
+			raw, err := t.published()
+			if err != nil {
+				return err
+			}
+			if bytes.Equal(raw, signed) {
+				return nil
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the Merkle log did not publish a checkpoint over %d entries in time: %w", g.want.size, ctx.Err())
+		}
+	}
 }
