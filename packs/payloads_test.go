@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -328,5 +329,34 @@ func names(t *testing.T, body []byte) map[string]bool {
 		t.Fatal(err)
 	}
 	walk(v)
+	return out
+}
+
+func asItIs(_ *testing.T, body []byte) []byte { return body }
+
+// form writes the leaves of a JSON body as a form, each under a name of its own.
+func form(t *testing.T, body []byte) []byte {
+	t.Helper()
+	v := url.Values{}
+	for i, l := range leaves(t, body) {
+		v.Set(fmt.Sprintf("%s-%d", l.path, i), l.text)
+	}
+	if len(v) == 0 {
+		t.Skip("the body has no value that is long enough to look for")
+	}
+	return []byte(v.Encode())
+}
+
+// decoded writes a form as the JSON object that says the same.
+func decoded(t *testing.T, body []byte) []byte {
+	t.Helper()
+	v, err := url.ParseQuery(string(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return out
 }
