@@ -35,14 +35,16 @@ type LabelReason struct {
 
 // RuleReason is one rule that selects a label.
 type RuleReason struct {
-	Rule    string         `json:"rule"` // file:line
-	As      isogate.Action `json:"as"`
-	Form    string         `json:"form,omitempty"`
-	Until   string         `json:"until,omitempty"` // the last day on which it is in force
-	When    string         `json:"when,omitempty"`
-	InForce bool           `json:"in_force"` // as far as the date says; a guard may still turn it off
-	Owner   string         `json:"owner,omitempty"`
-	Because string         `json:"because,omitempty"`
+	Rule     string         `json:"rule"` // file:line
+	As       isogate.Action `json:"as"`
+	Form     string         `json:"form,omitempty"`
+	Handling string         `json:"handling"`
+	TTL      string         `json:"ttl,omitempty"`
+	Until    string         `json:"until,omitempty"` // the last day on which it is in force
+	When     string         `json:"when,omitempty"`
+	InForce  bool           `json:"in_force"` // as far as the date says; a guard may still turn it off
+	Owner    string         `json:"owner,omitempty"`
+	Because  string         `json:"because,omitempty"`
 }
 
 // Answer is a verdict in words.
@@ -111,7 +113,7 @@ func (t *Transit) Explain(name string, at time.Time) (Explanation, error) {
 	m := moment{time: at, guards: ^uint32(0)}
 	var with, without isogate.Verdict
 	for i, l := range labels {
-		base := t.taxonomy.Treatment(l)
+		base := t.treatment(name, l)
 		reason := LabelReason{Label: l, SaidBy: t.saidBy(name, l), Default: answerOf(base)}
 		for j := range t.rules {
 			if r := &t.rules[j]; r.label.Match(l) {
@@ -140,7 +142,8 @@ func (t *Transit) Explain(name string, at time.Time) (Explanation, error) {
 }
 
 func (t *Transit) explainRule(r *rule, m moment) RuleReason {
-	out := RuleReason{Rule: r.at.rule(), As: r.as, Form: r.form.String(), InForce: r.inForce(m), Owner: r.owner, Because: r.because}
+	a := answerOf(r.verdict(""))
+	out := RuleReason{Rule: a.Rule, As: a.Action, Form: a.Form, Handling: a.Handling, TTL: a.TTL, InForce: r.inForce(m), Owner: r.owner, Because: r.because}
 	if !r.end.IsZero() {
 		out.Until = r.lastDay()
 	}
@@ -176,10 +179,20 @@ func (t *Transit) labelled(field string) ([]isogate.Label, error) {
 		return []isogate.Label{isogate.Unclassified}, nil
 	}
 	if t.contract == nil {
-		return []isogate.Label{isogate.Unclassified}, nil
+		return []isogate.Label{isogate.Opaque}, nil // no body is understood
 	}
 	place, err := t.contract.tree.Find(name)
 	return place.Labels, err
+}
+
+// treatment is what happens to a label of a field when no rule says otherwise.
+// Headers, cookies and trailers that nobody names are removed.
+func (t *Transit) treatment(field string, l isogate.Label) isogate.Verdict {
+	v := t.taxonomy.Treatment(l)
+	if which, _ := splitField(field); which >= partHeaders && l == isogate.Unclassified {
+		v = isogate.Verdict{Action: isogate.Drop, Label: l}
+	}
+	return v
 }
 
 // saidBy is the lines that give a field one of its labels.
@@ -208,7 +221,7 @@ func (t *Transit) saidBy(field string, l isogate.Label) []string {
 			return lines
 		}
 	}
-	return []string{"nobody: what no contract names is " + string(isogate.Unclassified)}
+	return []string{"nobody"}
 }
 
 // whyNot says what keeps one label from leaving as it is.
@@ -216,22 +229,23 @@ func (t *Transit) whyNot(field string, l *LabelReason, m moment) []string {
 	if l.Label.Reserved() {
 		return []string{t.nameIt(field)}
 	}
-	if judge(t.taxonomy.Treatment(l.Label), t.rules, m).Action == isogate.Allow {
+	if judge(t.treatment(field, l.Label), t.rules, m).Action == isogate.Allow {
 		return nil
 	}
 	var why []string
-	released := false
+	released := slices.ContainsFunc(l.Rules, func(r RuleReason) bool { return r.InForce })
 	for _, r := range l.Rules {
 		switch {
-		case !r.InForce && plaintext(r.As):
-			why = append(why, fmt.Sprintf("the rule at %s (as: %s) ended after %s; to go on, have it approved anew with a later until", r.Rule, r.As, r.Until))
-		case r.As != isogate.Allow:
+		case !released && plaintext(r.As):
+			why = append(why, fmt.Sprintf("the rule at %s (%s) ended after %s; to go on, have it approved anew with a later until", r.Rule, r.As, r.Until))
+		case r.As != isogate.Allow && r.InForce:
 			why = append(why, fmt.Sprintf("the rule at %s says %s for %s, and the strictest rule wins; change it there", r.Rule, r.As, l.Label))
+		case r.As != isogate.Allow:
+			why = append(why, fmt.Sprintf("the rule at %s says %s for %s, which still holds after its end: time never loosens anything; remove it there", r.Rule, r.As, l.Label))
 		}
-		released = released || r.InForce
 	}
-	if !released {
-		why = append(why, fmt.Sprintf("no rule in force releases %s over %s, so that its default holds: %s; to release it, write under request.release of %s: - {label: %s, as: allow, handling: transit-only, because: WHY, owner: WHO, until: YYYY-MM-DD}",
+	if why == nil {
+		why = append(why, fmt.Sprintf("no rule releases %s over %s, so that its default holds: %s; to release it, write under request.release of %s: - {label: %s, as: allow, handling: transit-only, because: WHY, owner: WHO, until: YYYY-MM-DD}",
 			l.Label, t.Name, l.Default, t.at.file, l.Label))
 	}
 	return why
@@ -257,24 +271,29 @@ func (t *Transit) verdict(field string, rules *Rules) (isogate.Verdict, error) {
 		return isogate.Verdict{}, err
 	}
 	which, _ := splitField(field)
-	sets, verdicts := [][]isogate.Label(nil), rules.Body.Verdicts
-	if which >= 0 {
+	if labels[0].Reserved() && (which >= partHeaders || t.contract == nil) {
+		return t.treatment(field, labels[0]), nil // no table has it: the walkers remove or refuse it by themselves
+	}
+	var sets [][]isogate.Label
+	var verdicts []isogate.Verdict
+	if which < 0 {
+		sets, verdicts = t.contract.tree.Sets(), rules.Body.Verdicts
+	} else {
 		nr := [...]*payload.NameRules{&rules.Query, &rules.Path, &rules.Headers, &rules.Cookies, &rules.Trailers}[which]
 		sets, verdicts = nr.Names.Sets(), nr.Verdicts
-	} else if t.contract != nil {
-		sets = t.contract.tree.Sets()
 	}
 	i := slices.IndexFunc(sets, func(set []isogate.Label) bool { return slices.Equal(set, labels) })
-	if i < 0 {
-		return isogate.Verdict{Label: isogate.Opaque}, nil // a body without a contract
-	}
 	return verdicts[i], nil
 }
 
 // String is the explanation for people, one fact on a line.
 func (e Explanation) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s\n", e.Field, e.Verdict)
+	fmt.Fprintf(&b, "%s: %s", e.Field, e.Verdict)
+	if len(e.Labels) > 1 {
+		fmt.Fprintf(&b, " (of %d labels, %s decides)", len(e.Labels), e.Verdict.Label)
+	}
+	b.WriteByte('\n')
 	if e.Otherwise != nil {
 		fmt.Fprintf(&b, "  while no guard holds: %s\n", e.Otherwise)
 	}
@@ -291,7 +310,7 @@ func (e Explanation) String() string {
 }
 
 func (r RuleReason) String() string {
-	s := fmt.Sprintf("rule %s: %s", r.Rule, Answer{Action: r.As, Form: r.Form})
+	s := fmt.Sprintf("rule %s: %s", r.Rule, Answer{Action: r.As, Form: r.Form, Handling: r.Handling, TTL: r.TTL})
 	if r.Until != "" {
 		s += ", until " + r.Until
 		if !r.InForce {

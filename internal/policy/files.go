@@ -16,7 +16,7 @@ import (
 
 // Limits of a pack on disk.
 const (
-	maxFiles     = 10_000
+	maxFiles     = 5_000
 	maxFileBytes = 4 << 20
 	maxPackBytes = 64 << 20
 )
