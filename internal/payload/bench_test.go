@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -245,15 +246,22 @@ func BenchmarkLabels(b *testing.B) {
 	rep := &quickReplacer{maphash.MakeSeed()}
 	d := documents(b)[0]
 	for _, times := range []int{1, 10, 100} {
-		specs := append([]Spec(nil), d.specs...)
-		for i := len(d.specs); i < times*len(d.specs); i++ {
-			at := d.specs[i%len(d.specs)].Path
-			p := Path{segs: append(append([]segment(nil), at.segs[:len(at.segs)-1]...), segment{kind: segKey, key: fmt.Sprint("extra_", i)})}
-			specs = append(specs, Spec{Path: p, Label: isogate.Label(fmt.Sprint("allow.x", i%50))})
-		}
+		specs := moreLabels(d, times)
 		r := rulesFor(compile(b, specs...), isogate.Token)
 		b.Run(fmt.Sprint(len(specs)), func(b *testing.B) { benchmark(b, d.doc, r, rep) })
 	}
+}
+
+// moreLabels returns the contract of a document with times as many paths, the
+// further ones in the same objects.
+func moreLabels(d shapeOf, times int) []Spec {
+	specs := slices.Clone(d.specs)
+	for i := len(specs); i < times*len(d.specs); i++ {
+		at := d.specs[i%len(d.specs)].Path.segs
+		segs := append(slices.Clone(at[:len(at)-1]), segment{kind: segKey, key: fmt.Sprint("extra_", i)})
+		specs = append(specs, Spec{Path: Path{segs: segs}, Label: isogate.Label(fmt.Sprint("allow.x", i%50))})
+	}
+	return specs
 }
 
 func BenchmarkCompile(b *testing.B) {

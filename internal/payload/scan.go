@@ -221,24 +221,20 @@ var hexDigits = func() (t [256]byte) {
 // scanNumber goes from b[i], the first byte of a number, to the byte after it.
 // Unless b is the last of the body, a number that reaches its end is cutShort.
 func scanNumber(b []byte, i int, last bool) (end int, f fault) {
-	start, exp := i, -1
+	start, exp := i, 0
 	if b[i] == '-' {
 		i++
 	}
-	if i < len(b) && b[i] == '0' {
-		i++
-	} else {
-		digits := i
-		i = skipDigits(b, i)
-		if i == digits {
-			return i, endOr(i, b, last)
-		}
+	digits := i
+	if i = skipDigits(b, i); i == digits {
+		return i, endOr(i, b, last)
+	}
+	if b[digits] == '0' {
+		i = digits + 1 // what follows the zero is not of the number
 	}
 	if i < len(b) && b[i] == '.' {
-		i++
-		digits := i
-		i = skipDigits(b, i)
-		if i == digits {
+		digits = i + 1
+		if i = skipDigits(b, digits); i == digits {
 			return i, endOr(i, b, last)
 		}
 	}
@@ -248,16 +244,16 @@ func scanNumber(b []byte, i int, last bool) (end int, f fault) {
 		if i < len(b) && (b[i] == '+' || b[i] == '-') {
 			i++
 		}
-		digits := i
-		i = skipDigits(b, i)
-		if i == digits {
+		digits = i
+		if i = skipDigits(b, i); i == digits {
 			return i, endOr(i, b, last)
 		}
 	}
-	switch {
-	case i == len(b) && !last:
+	if i == len(b) && !last {
 		return i, cutShort
-	case (exp >= 0 || i-start > 300) && !inRange(b[start:i], exp-start):
+	}
+	// Without an exponent of three digits only a very long number can be out of range.
+	if (i-start > 200 || exp > 0 && i-digits > 2) && !inRange(b[start:i], exp-start) {
 		return start, badRange
 	}
 	return i, fine
@@ -287,7 +283,7 @@ func endOr(i int, b []byte, last bool) fault {
 }
 
 // inRange reports whether a number's magnitude fits a float64; exp is where its
-// exponent begins, negative for none.
+// exponent begins, not positive for none.
 func inRange(num []byte, exp int) bool {
 	// The decimal exponent of the leading digit decides unless it is 308.
 	mantissa, e := num, 0
@@ -335,12 +331,14 @@ var spaces = [256]bool{' ': true, '\n': true, '\r': true, '\t': true}
 
 // skipSpace returns the index of the first byte from i on that is not white space.
 func skipSpace(b []byte, i int) int {
-	for i < len(b) {
-		if !spaces[b[i]] {
-			return i
-		}
+	for i < len(b) && spaces[b[i]] {
 		i++
-		for len(b)-i >= 8 && binary.LittleEndian.Uint64(b[i:]) == ' '*ones {
+		for len(b)-i >= 8 { // indentation
+			x := binary.LittleEndian.Uint64(b[i:]) ^ ' '*ones
+			if x != 0 {
+				i += bits.TrailingZeros64(x) >> 3
+				break
+			}
 			i += 8
 		}
 	}

@@ -1,6 +1,7 @@
 package payload
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"sync"
 
@@ -186,7 +187,8 @@ type shape struct {
 // at once; a name that JSON must escape has a head that nothing matches.
 type edge struct {
 	head, mask uint64 // the first eight bytes of quoted, and which of them count
-	short      bool   // they are all of it
+	tail       uint64 // the last eight
+	size       int    // of quoted, in bytes
 	node       *node
 	quoted     string // the name, its closing quote and the colon, as compact JSON has it
 	key        string
@@ -194,18 +196,27 @@ type edge struct {
 
 func newEdge(key string, n *node) edge {
 	e := edge{key: key, node: n, quoted: key + `":`}
+	e.size = len(e.quoted)
 	for i := range len(key) {
 		if c := key[i]; c < ' ' || c == '"' || c == '\\' {
 			e.head = 1 // mask is 0
 			return e
 		}
 	}
-	e.short = len(e.quoted) <= 8
-	for i := range min(8, len(e.quoted)) {
+	for i := range min(8, e.size) {
 		e.head |= uint64(e.quoted[i]) << (8 * i)
 		e.mask |= 0xff << (8 * i)
 	}
+	if e.size > 8 {
+		e.tail = binary.LittleEndian.Uint64([]byte(e.quoted[e.size-8:]))
+	}
 	return e
+}
+
+// ends reports whether b, which has the head, goes on as quoted does.
+func (e *edge) ends(b []byte) bool {
+	return len(b) >= e.size && binary.LittleEndian.Uint64(b[e.size-8:]) == e.tail &&
+		(e.size <= 16 || string(b[8:e.size-8]) == e.quoted[8:e.size-8])
 }
 
 // lookup returns the index of the key whose hash is h, or -1.

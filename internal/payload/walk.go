@@ -39,20 +39,15 @@ const (
 // promise: P03
 func (w *walker) walk(root *node) error {
 	var (
-		b        = w.buf
-		i        = w.i
-		depth    int
-		f        = &w.frames[0]
-		n        = root // the place of the value at hand
-		how      wildness
-		kind     isogate.Kind
-		start    int // of the token at hand
-		end      int // of it, or where its scan goes on
-		escaped  bool
-		resume   state
-		verdicts = w.verdicts
-		p        = w.part
-		maxValue = w.limits.Value
+		b       = w.buf
+		i       = w.i
+		f       = &w.frames[0]
+		n       = root // the place of the value at hand
+		how     wildness
+		kind    isogate.Kind
+		start   int // of the token at hand
+		end     int // of it, or where its scan goes on
+		escaped bool
 	)
 	*f = frame{node: root, more: -1}
 	if w.lines {
@@ -66,7 +61,7 @@ refill:
 		if w.ioErr != nil {
 			return w.ioErr
 		}
-		if resume != inToken && resume != atEnd && resume != atLine {
+		if w.resume != inToken && w.resume != atEnd && w.resume != atLine {
 			return w.broken(len(w.buf), n.place, "the text ends too early")
 		}
 	}
@@ -74,7 +69,7 @@ refill:
 		return w.tooLarge()
 	}
 	b, i = w.buf, w.i
-	switch resume {
+	switch w.resume {
 	case atValue, inToken:
 		goto value
 	case inString:
@@ -103,7 +98,7 @@ refill:
 
 value:
 	if i >= len(b) {
-		resume = atValue
+		w.resume = atValue
 		goto refill
 	}
 	start = i
@@ -118,7 +113,7 @@ value:
 				continue
 			}
 			end += bits.TrailingZeros64(m) >> 3
-			if b[end] == '"' && end-start <= maxValue {
+			if b[end] == '"' && end-start <= w.limits.Value {
 				kind = isogate.String
 				end++
 				goto scalar
@@ -131,7 +126,7 @@ value:
 	case 't', 'f', 'n':
 		word := literals[c]
 		if len(b)-i < len(word) && !w.last {
-			resume = inToken
+			w.resume = inToken
 			goto refill
 		}
 		if !bytes.HasPrefix(b[i:], []byte(word)) {
@@ -153,7 +148,7 @@ value:
 		case end-i > w.limits.Number:
 			return w.broken(i, n.place, fmt.Sprintf("a number is longer than %d bytes", w.limits.Number))
 		case flt == cutShort:
-			resume = inToken
+			w.resume = inToken
 			goto refill
 		case flt != fine:
 			return w.broken(end, n.place, faultReasons[flt])
@@ -161,12 +156,16 @@ value:
 		kind = isogate.Number
 		goto scalar
 	case ' ', '\n', '\r', '\t':
+		if c == ' ' && i+1 < len(b) && b[i+1] > ' ' { // as after a colon
+			i++
+			goto value
+		}
 		j, err := w.space(b, i, n.place)
 		if err != nil {
 			return err
 		}
 		if j == len(b) {
-			resume = atValue
+			w.resume = atValue
 			goto refill
 		}
 		i = j
@@ -178,7 +177,7 @@ value:
 stringRest:
 	{
 		seen := b
-		limit := start + maxValue + 2 // with both quotes
+		limit := start + w.limits.Value + 2 // with both quotes
 		if limit < len(b) {
 			seen = b[:limit]
 		}
@@ -191,9 +190,9 @@ stringRest:
 			case flt != cutShort:
 				return w.broken(end, n.place, faultReasons[flt])
 			case len(seen) == limit:
-				return w.broken(start, n.place, fmt.Sprintf("a string is longer than %d bytes", maxValue))
+				return w.broken(start, n.place, fmt.Sprintf("a string is longer than %d bytes", w.limits.Value))
 			}
-			i, end, resume = start, end-start, inString
+			i, end, w.resume = start, end-start, inString
 			goto refill
 		}
 		kind = isogate.String
@@ -201,9 +200,9 @@ stringRest:
 	}
 
 scalar:
-	if how == spelled && uint(n.set) < uint(len(verdicts)) && verdicts[n.set].Action == isogate.Allow &&
+	if how == spelled && uint(n.set) < uint(len(w.verdicts)) && w.verdicts[n.set].Action == isogate.Allow &&
 		n.takes>>kind&1 != 0 && w.mute == 0 && (kind != isogate.String || n.inner == nil) {
-		p.plain(n.place)
+		w.part.plain(n.place)
 		f.kept = true
 	} else {
 		kept, err := w.scalar(f, n, kind, start, end, escaped, how)
@@ -216,13 +215,13 @@ scalar:
 
 after:
 	if i >= len(b) {
-		if depth == 0 {
+		if w.depth == 0 {
 			goto bodyEnd
 		}
-		resume = atAfter
+		w.resume = atAfter
 		goto refill
 	}
-	if depth == 0 {
+	if w.depth == 0 {
 		goto bodyEnd
 	}
 	switch b[i] {
@@ -249,7 +248,7 @@ after:
 			return err
 		}
 		if j == len(b) {
-			resume = atAfter
+			w.resume = atAfter
 			goto refill
 		}
 		i = j
@@ -265,20 +264,19 @@ open:
 			return err
 		}
 		if mute {
-			w.mute = depth + 1
+			w.mute = w.depth + 1
 		} else {
 			f.kept = true
 		}
 	}
-	depth++
-	if depth+w.outer > w.limits.Depth {
+	w.depth++
+	if w.depth+w.outer > w.limits.Depth {
 		return w.broken(i, n.place, fmt.Sprintf("objects and arrays are nested deeper than %d", w.limits.Depth))
 	}
-	if depth == len(w.frames) {
+	if w.depth == len(w.frames) {
 		w.frames = append(w.frames, make([]frame, len(w.frames))...)
 	}
-	w.depth = depth
-	f = &w.frames[depth]
+	f = &w.frames[w.depth]
 	f.node, f.kept = n, w.mute != 0
 	i++
 	w.sep = i
@@ -297,7 +295,7 @@ open:
 
 firstMember:
 	if i >= len(b) {
-		resume = atFirstMember
+		w.resume = atFirstMember
 		goto refill
 	}
 	if c := b[i]; c == '}' {
@@ -308,7 +306,7 @@ firstMember:
 			return err
 		}
 		if j == len(b) {
-			resume = atFirstMember
+			w.resume = atFirstMember
 			goto refill
 		}
 		i = j
@@ -317,7 +315,7 @@ firstMember:
 
 member:
 	if i >= len(b) {
-		resume = atMember
+		w.resume = atMember
 		goto refill
 	}
 	if c := b[i]; c != '"' {
@@ -329,7 +327,7 @@ member:
 			return err
 		}
 		if j == len(b) {
-			resume = atMember
+			w.resume = atMember
 			goto refill
 		}
 		i = j
@@ -344,7 +342,7 @@ member:
 		k := int(w.succ[f.slot])
 		e := &s.keys[k]
 		if rest := b[i+1:]; len(rest) >= 8 && binary.LittleEndian.Uint64(rest)&e.mask == e.head &&
-			(e.short || len(rest) >= len(e.quoted) && string(rest[8:len(e.quoted)]) == e.quoted[8:]) {
+			(e.size <= 8 || e.ends(rest)) {
 			f.slot = s.slot + 1 + k
 			if bit := uint64(1) << k; k < 64 && f.bits&bit == 0 {
 				f.bits |= bit
@@ -352,7 +350,7 @@ member:
 				return w.duplicate(i, e.node)
 			}
 			n, how = e.node, spelled
-			i += 1 + len(e.quoted)
+			i += 1 + e.size
 			goto value
 		}
 	}
@@ -361,7 +359,7 @@ member:
 nameRest:
 	{
 		seen := b
-		limit := start + maxValue + 2
+		limit := start + w.limits.Value + 2
 		if limit < len(b) {
 			seen = b[:limit]
 		}
@@ -374,9 +372,9 @@ nameRest:
 			case flt != cutShort:
 				return w.broken(end, f.node.member.place, faultReasons[flt])
 			case len(seen) == limit:
-				return w.broken(start, f.node.member.place, fmt.Sprintf("a name is longer than %d bytes", maxValue))
+				return w.broken(start, f.node.member.place, fmt.Sprintf("a name is longer than %d bytes", w.limits.Value))
 			}
-			i, end, resume = start, end-start, inName
+			i, end, w.resume = start, end-start, inName
 			goto refill
 		}
 		key := b[start+1 : end]
@@ -412,7 +410,7 @@ nameRest:
 
 colon:
 	if i >= len(b) {
-		resume = atColon
+		w.resume = atColon
 		goto refill
 	}
 	if c := b[i]; c == ':' {
@@ -427,7 +425,7 @@ colon:
 			return err
 		}
 		if j == len(b) {
-			resume = atColon
+			w.resume = atColon
 			goto refill
 		}
 		i = j
@@ -436,7 +434,7 @@ colon:
 
 firstElem:
 	if i >= len(b) {
-		resume = atFirstElem
+		w.resume = atFirstElem
 		goto refill
 	}
 	if c := b[i]; c == ']' {
@@ -447,7 +445,7 @@ firstElem:
 			return err
 		}
 		if j == len(b) {
-			resume = atFirstElem
+			w.resume = atFirstElem
 			goto refill
 		}
 		i = j
@@ -461,21 +459,21 @@ elem:
 	}
 	n = f.node // until the element has been looked at
 	if i >= len(b) {
-		resume = atElem
+		w.resume = atElem
 		goto refill
 	}
 	if c := b[i]; c == '{' {
 		seen := b
-		limit := i + maxValue
+		limit := i + w.limits.Value
 		if limit < len(b) {
 			seen = b[:limit]
 		}
 		if !w.pre.scan(seen[i:], f.node.shape.where) {
 			if len(seen) == limit {
-				return w.broken(i, n.place, fmt.Sprintf("an element that is selected by a member is longer than %d bytes", maxValue))
+				return w.broken(i, n.place, fmt.Sprintf("an element that is selected by a member is longer than %d bytes", w.limits.Value))
 			}
 			if !w.last {
-				resume = atElem
+				w.resume = atElem
 				goto refill
 			}
 		}
@@ -487,7 +485,7 @@ elem:
 			return err
 		}
 		if j == len(b) {
-			resume = atElem
+			w.resume = atElem
 			goto refill
 		}
 		i = j
@@ -506,17 +504,16 @@ shut:
 		}
 	}
 	n = f.node
-	if w.mute == depth {
+	if w.mute == w.depth {
 		w.mute = 0
 		w.copied = i
-		depth--
-		f = &w.frames[depth]
+		w.depth--
+		f = &w.frames[w.depth]
 	} else {
-		depth--
-		f = &w.frames[depth]
+		w.depth--
+		f = &w.frames[w.depth]
 		f.kept = true
 	}
-	w.depth = depth
 	w.sep = i
 	goto after
 
@@ -526,7 +523,7 @@ bodyEnd:
 			if !ok {
 				return w.broken(i, n.place, spaceReason)
 			}
-			resume = atEnd
+			w.resume = atEnd
 			goto refill
 		}
 		w.sep = i
@@ -545,7 +542,7 @@ line:
 	n, how = root, spelled
 	if i >= len(b) {
 		if !w.last {
-			resume = atLine
+			w.resume = atLine
 			goto refill
 		}
 		return nil
@@ -554,7 +551,7 @@ line:
 	case !ok:
 		return w.broken(i, n.place, spaceReason)
 	case j == len(b) && !w.last:
-		resume = atLine
+		w.resume = atLine
 		goto refill
 	case j == len(b) || b[j] == '\n':
 		return w.broken(i, n.place, "a line is blank")

@@ -39,6 +39,7 @@ type walker struct {
 	src    io.Reader
 	ioErr  error // what reading or writing ended with
 	i      int   // next byte
+	resume state // what is expected there
 	sep    int   // what is before has been settled, except for copied
 	copied int   // what is before has been put out or left out
 	n0, n1 int   // the name of the member at hand, without its quotes
