@@ -205,6 +205,7 @@ func (c *conn) head() *Fault {
 			return f
 		}
 		c.body.start(r.ContentLength, lim)
+		c.received = int64(c.in.w - c.in.r)
 		if c.p.expect && c.in.r == c.in.w {
 			c.body.begin = c.x.out.interim
 		}
