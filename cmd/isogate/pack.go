@@ -194,6 +194,9 @@ func (c *packExplainCmd) Run(e *env) error {
 		return printJSON(e.Stdout, all)
 	}
 	for _, x := range all {
+		if c.Field == "" {
+			x.WhyNot = nil // the survey says what is; one field asked for, what would change it
+		}
 		if _, err := fmt.Fprint(e.Stdout, x); err != nil {
 			return err
 		}
