@@ -72,7 +72,7 @@ func (p *passage) rewriteTarget() *refusal {
 func ours(name string) bool {
 	switch name {
 	case "Host", "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Te", "Trailer", "Upgrade", "Expect",
-		"Content-Type", "Content-Encoding", "Proxy-Authorization", "Proxy-Connection", "Proxy-Authenticate", "Cookie":
+		"Content-Type", "Content-Encoding", "Accept-Encoding", "Proxy-Authorization", "Proxy-Connection", "Proxy-Authenticate", "Cookie":
 		return true
 	}
 	return strings.HasPrefix(name, "Isogate-")
