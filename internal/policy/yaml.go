@@ -248,8 +248,8 @@ func (r *yamlReader) mapping(out *node, values []*ast.MappingValueNode, flow boo
 			continue
 		}
 		if at, twice := first[key.text]; twice {
+			// The pack is refused for it; the first of the two serves to find the other mistakes.
 			r.found.add(key.at, "the key %q is there twice, first in line %d; keep one", key.text, at.line)
-			r.ok = false
 			continue
 		}
 		first[key.text] = key.at
