@@ -30,6 +30,7 @@ type conn struct {
 	remote netip.AddrPort
 	tls    *tls.ConnectionState
 	state  atomic.Int32
+	since  atomic.Int64 // when it became idle, in Unix nanoseconds
 
 	// Owned by the goroutine of serve, and by the exchange it runs.
 	in   input
@@ -118,6 +119,7 @@ func (c *conn) await() bool {
 	}
 	c.in.release()
 	c.deadline(c.v.Timeouts.Idle)
+	c.since.Store(time.Now().UnixNano())
 	c.state.Store(idle)
 	if c.v.draining.Load() {
 		return false
@@ -135,13 +137,11 @@ func (c *conn) await() bool {
 	return true
 }
 
-// endIfIdle ends the connection if it waits for a request, and says whether it did.
-func (c *conn) endIfIdle() bool {
-	if !c.state.CompareAndSwap(idle, ended) {
-		return false
+// endIfIdle ends the connection if it waits for a request.
+func (c *conn) endIfIdle() {
+	if c.state.CompareAndSwap(idle, ended) {
+		_ = c.raw.SetReadDeadline(longAgo)
 	}
-	_ = c.raw.SetReadDeadline(longAgo)
-	return true
 }
 
 var longAgo = time.Unix(1, 0)

@@ -119,12 +119,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func (v *serving) accept(ctx, exchanges context.Context, l net.Listener) error {
 	var pause time.Duration
 	for {
-		if err := v.slot(ctx); err != nil {
-			return err
-		}
 		nc, err := l.Accept()
 		if err != nil {
-			<-v.slots
 			var te interface{ Temporary() bool }
 			if ctx.Err() != nil || !errors.As(err, &te) || !te.Temporary() {
 				return err
@@ -138,6 +134,10 @@ func (v *serving) accept(ctx, exchanges context.Context, l net.Listener) error {
 			continue
 		}
 		pause = 0
+		if err := v.slot(ctx); err != nil {
+			_ = nc.Close()
+			return err
+		}
 		c := newConn(v, nc)
 		v.mu.Lock()
 		v.conns[c] = struct{}{}
@@ -156,7 +156,8 @@ func (v *serving) accept(ctx, exchanges context.Context, l net.Listener) error {
 	}
 }
 
-// slot waits until one more connection may be open, ending an idle one for it.
+// slot waits until one more connection may be open, ending the one for it that
+// was idle longest.
 func (v *serving) slot(ctx context.Context) error {
 	select {
 	case v.slots <- struct{}{}:
@@ -164,7 +165,7 @@ func (v *serving) slot(ctx context.Context) error {
 	default:
 	}
 	for {
-		v.endIdle(1)
+		v.endLongestIdle()
 		select {
 		case v.slots <- struct{}{}:
 			return nil
@@ -186,24 +187,33 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// endIdle ends up to n idle connections.
-func (v *serving) endIdle(n int) {
+// endIdle ends the idle connections.
+func (v *serving) endIdle() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for c := range v.conns {
-		if n == 0 {
-			return
+		c.endIfIdle()
+	}
+}
+
+func (v *serving) endLongestIdle() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var longest *conn
+	for c := range v.conns {
+		if c.state.Load() == idle && (longest == nil || c.since.Load() < longest.since.Load()) {
+			longest = c
 		}
-		if c.endIfIdle() {
-			n--
-		}
+	}
+	if longest != nil {
+		longest.endIfIdle()
 	}
 }
 
 // drain waits for the running exchanges, and cuts off what does not end.
 func (v *serving) drain(cut context.CancelFunc) {
 	v.draining.Store(true)
-	v.endIdle(-1)
+	v.endIdle()
 	done := make(chan struct{})
 	go func() {
 		v.running.Wait()
