@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/journal"
@@ -131,7 +134,7 @@ func (c *journalListCmd) Run(e *env) error {
 func about(x *isogate.Entry) string {
 	what := string(x.Kind)
 	if x.Kind != isogate.KindEgress {
-		return strings.TrimSpace(what + "\t" + strings.TrimSpace(x.Act+" by "+orNobody(x.Actor)))
+		return what + "\t" + printable(x.Act+" by "+orNobody(x.Actor))
 	}
 	to := string(x.Destination)
 	if to == "" {
@@ -152,7 +155,18 @@ func about(x *isogate.Entry) string {
 	if x.Reason != "" {
 		line += ": " + x.Reason
 	}
-	return line + counts(x.Fields)
+	stage, rest, _ := strings.Cut(line, "\t")
+	return stage + "\t" + printable(rest) + counts(x.Fields)
+}
+
+// printable is s without what a terminal would act on.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
 }
 
 func orNobody(s string) string {
@@ -210,17 +224,17 @@ func show(out io.Writer, body []byte) error {
 				continue
 			}
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\n", m.name, m.value)
+		_, _ = fmt.Fprintf(w, "%s\t%s\n", m.name, printable(m.value))
 	}
-	for k, v := range x.Detail {
-		_, _ = fmt.Fprintf(w, "%s\t%s\n", k, v)
+	for _, k := range slices.Sorted(maps.Keys(x.Detail)) {
+		_, _ = fmt.Fprintf(w, "%s\t%s\n", printable(k), printable(x.Detail[k]))
 	}
 	if err := w.Flush(); err != nil || len(x.Fields) == 0 {
 		return err
 	}
 	_, _ = fmt.Fprintln(w, "\nN\tFIELD\tLABEL\tACTION\tHANDLING\tRULE")
 	for _, f := range x.Fields {
-		_, _ = fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", f.N, f.Path, f.Label, f.Action, strings.TrimSpace(f.Handling+" "+f.TTL), f.Rule)
+		_, _ = fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", f.N, printable(f.Path), f.Label, f.Action, strings.TrimSpace(f.Handling+" "+f.TTL), printable(f.Rule))
 	}
 	return w.Flush()
 }
