@@ -1,14 +1,17 @@
 package obfuscate
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/isogate/isogate"
 	tinkdaead "github.com/tink-crypto/tink-go/v2/daead/subtle"
+
+	"github.com/isogate/isogate"
 )
 
 func benchReplace(b *testing.B, v *isogate.Verdict, val isogate.Value) {
+	b.Helper()
 	o := mustNew(b)
 	dst := make([]byte, 0, 4096)
 	b.ReportAllocs()
@@ -47,6 +50,20 @@ func BenchmarkTinkDAEAD24(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := s.EncryptDeterministically(benchValue.Text, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkNew is what a hundred labels cost when a plan or a keyring is loaded.
+func BenchmarkNew(b *testing.B) {
+	cfg := config()
+	for i := range 100 {
+		cfg.Labels = append(cfg.Labels, isogate.Label("a.l"+strconv.Itoa(i)))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := New(cfg); err != nil {
 			b.Fatal(err)
 		}
 	}

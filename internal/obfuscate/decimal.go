@@ -84,7 +84,7 @@ func appendStep(dst []byte, step int, text []byte) ([]byte, bool) {
 			v += 10
 			change--
 		}
-		dst[i] = byte('0' + v) //nolint:gosec // 0 to 9
+		dst[i] = byte('0' + v) // 0 to 9
 	}
 	first := begin + 1
 	for first < len(dst)-1 && dst[first] == '0' {

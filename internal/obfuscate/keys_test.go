@@ -51,15 +51,15 @@ func config() Config {
 	}
 }
 
-func mustNew(t testing.TB, change ...func(*Config)) *Obfuscator {
-	t.Helper()
+func mustNew(tb testing.TB, change ...func(*Config)) *Obfuscator {
+	tb.Helper()
 	cfg := config()
 	for _, c := range change {
 		c(&cfg)
 	}
 	o, err := New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return o
 }
@@ -77,19 +77,19 @@ func labelled(l isogate.Label, a isogate.Action, form string) *isogate.Verdict {
 }
 
 // replace replaces text as a string.
-func replace(t testing.TB, o *Obfuscator, v *isogate.Verdict, text string) string {
-	t.Helper()
+func replace(tb testing.TB, o *Obfuscator, v *isogate.Verdict, text string) string {
+	tb.Helper()
 	out, kind, _, err := o.Replace(nil, v, isogate.Value{Kind: isogate.String, Text: []byte(text)})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if kind != isogate.String {
-		t.Fatalf("a string became a %s", kind)
+		tb.Fatalf("a string became a %s", kind)
 	}
 	return string(out)
 }
 
-func token(t testing.TB, o *Obfuscator, text string) string {
-	t.Helper()
-	return replace(t, o, verdict(isogate.Token, ""), text)
+func token(tb testing.TB, o *Obfuscator, text string) string {
+	tb.Helper()
+	return replace(tb, o, verdict(isogate.Token, ""), text)
 }

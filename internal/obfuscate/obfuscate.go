@@ -206,7 +206,7 @@ func checkDomain(s string) error {
 		}
 		for i := range len(part) {
 			if c := part[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-				return fmt.Errorf("%q has the character %q; use a-z, 0-9, - and .", s, c)
+				return fmt.Errorf("%q has the character %q; use a-z, 0-9, dot and dash", s, c)
 			}
 		}
 	}

@@ -23,7 +23,7 @@ type sha interface {
 }
 
 // newSHA relies on what crypto/sha256 promises of every hash it makes.
-func newSHA() sha { return sha256.New().(sha) } //nolint:forcetypeassert // promised
+func newSHA() sha { return sha256.New().(sha) } // promised
 
 // newPRF takes a key of at most 64 bytes.
 func newPRF(key []byte) prf {

@@ -53,8 +53,10 @@ func (o *Obfuscator) Replace(dst []byte, v *isogate.Verdict, val isogate.Value) 
 	case isogate.Seal:
 		return dst, isogate.Null, isogate.Refuse, ErrSealed
 	case isogate.Allow:
-		out, kind, applied = allow(dst, val)
-		return out, kind, applied, nil
+		if val.Kind == isogate.Null {
+			return append(dst, "null"...), isogate.Null, isogate.Allow, nil
+		}
+		return append(dst, val.Text...), val.Kind, isogate.Allow, nil
 	case isogate.Redact:
 		out, kind, applied = redact(dst, val.Kind)
 		return out, kind, applied, nil
@@ -73,13 +75,6 @@ func (o *Obfuscator) Replace(dst []byte, v *isogate.Verdict, val isogate.Value) 
 	}
 	out, kind, applied = redact(dst, val.Kind)
 	return out, kind, applied, nil
-}
-
-func allow(dst []byte, val isogate.Value) ([]byte, isogate.Kind, isogate.Action) {
-	if val.Kind == isogate.Null {
-		return append(dst, "null"...), isogate.Null, isogate.Allow
-	}
-	return append(dst, val.Text...), val.Kind, isogate.Allow
 }
 
 // redact appends the constant of a kind.

@@ -16,11 +16,11 @@ import (
 )
 
 // tokenOf makes the text token of a value of any kind.
-func tokenOf(t testing.TB, o *Obfuscator, kind isogate.Kind, text string) string {
-	t.Helper()
+func tokenOf(tb testing.TB, o *Obfuscator, kind isogate.Kind, text string) string {
+	tb.Helper()
 	out, as, applied, err := o.Replace(nil, verdict(isogate.Token, "text"), isogate.Value{Kind: kind, Text: []byte(text)})
 	if err != nil || as != isogate.String || applied != isogate.Token {
-		t.Fatal(as, applied, err)
+		tb.Fatal(as, applied, err)
 	}
 	return string(out)
 }

@@ -62,8 +62,7 @@ func (r *Restorer) fill() {
 		r.err = io.ErrNoProgress
 	}
 	r.in = r.in[:len(r.in)+n]
-	used := 0
-	r.out, used = r.sc.scan(r.out[:0], r.in, r.err != nil)
-	r.off = 0
+	out, used := r.sc.scan(r.out[:0], r.in, r.err != nil)
+	r.out, r.off = out, 0
 	r.in = r.in[:copy(r.in, r.in[used:])]
 }

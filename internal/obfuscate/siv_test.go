@@ -10,20 +10,20 @@ import (
 	tinkdaead "github.com/tink-crypto/tink-go/v2/daead/subtle"
 )
 
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
+func unhex(tb testing.TB, s string) []byte {
+	tb.Helper()
 	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
 
-func mustSIV(t testing.TB, key []byte) *siv {
-	t.Helper()
+func mustSIV(tb testing.TB, key []byte) *siv {
+	tb.Helper()
 	s, err := newSIV(key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }

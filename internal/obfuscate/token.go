@@ -119,9 +119,9 @@ func (k *tokenKey) appendToken(dst []byte, s *scratch, value []byte, kind isogat
 
 func bucketChar(i int) byte {
 	if i < 26 {
-		return byte('a' + i) //nolint:gosec // at most 25
+		return byte('a' + i) // at most 25
 	}
-	return byte('2' + i - 26) //nolint:gosec // at most 31
+	return byte('2' + i - 26) // at most 31
 }
 
 // opened is a value that was found in a token.
@@ -159,6 +159,6 @@ func (o *Obfuscator) keyOf(body []byte) (*tokenKey, bool) {
 	for _, c := range body[:tagChars] {
 		acc = acc<<5 | uint64(base32Value(c))
 	}
-	k, ok := o.tags[uint32(acc>>(tagChars*5-tagSize*8))] //nolint:gosec // 32 bits are left
+	k, ok := o.tags[uint32(acc>>(tagChars*5-tagSize*8))] // 32 bits are left
 	return k, ok
 }

@@ -181,10 +181,11 @@ func TestNumbersAndNamesUnlinkable(t *testing.T) {
 	nothing := func(*Config) {}
 	billing := func(c *Config) { c.Destination = "billing" }
 	umbrella := func(c *Config) { c.Tenant = "umbrella" }
-	if number(nothing, email) != number(nothing, email) {
+	once := number(nothing, email)
+	if again := number(nothing, email); again != once {
 		t.Error("equal numbers differ")
 	}
-	seen := map[string]bool{number(nothing, email): true}
+	seen := map[string]bool{once: true}
 	for what, n := range map[string]string{"destination": number(billing, email), "tenant": number(umbrella, email), "label": number(nothing, name)} {
 		if seen[n] {
 			t.Errorf("another %s, the same number", what)

@@ -22,21 +22,21 @@ func TestMain(m *testing.M) {
 		k, err := Open(dir, "acme")
 		for err == nil {
 			if err = k.Rotate(); err == nil {
-				fmt.Println(k.Primary())
+				fmt.Fprintln(os.Stdout, k.Primary())
 			}
 		}
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
 	case "create":
-		fmt.Println("begin")
+		fmt.Fprintln(os.Stdout, "begin")
 		for i := 0; ; i++ {
 			if _, err := Create(filepath.Join(dir, strconv.Itoa(i)), "acme"); err != nil {
 				fmt.Fprintln(os.Stderr, err)
-				os.Exit(1)
+				return
 			}
 		}
+	default:
+		m.Run()
 	}
-	os.Exit(m.Run())
 }
 
 // killed runs the test binary in a role and kills it at an arbitrary instant

@@ -37,7 +37,7 @@ func openDir(path string) (*dir, error) {
 	path = filepath.Clean(path)
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		info, lerr := os.Lstat(path)
+		info, lerr := os.Lstat(path) //nolint:gosec // the path is the operator's
 		switch {
 		case errors.Is(lerr, fs.ErrNotExist):
 			return nil, fmt.Errorf("%s: there is no keyring: %w; create it with: isogate tenant create", path, fs.ErrNotExist)
@@ -81,7 +81,7 @@ func makeDir(path string) (*dir, error) {
 }
 
 func syncDir(path string) error {
-	f, err := os.Open(path)
+	f, err := os.Open(path) //nolint:gosec // the path is the operator's
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (d *dir) names() ([]string, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: d.path, Err: err}
 	}
-	f := os.NewFile(uintptr(fd), d.path) //nolint:gosec // a file descriptor
+	f := os.NewFile(uintptr(fd), d.path)
 	names, err := f.Readdirnames(-1)
 	slices.Sort(names)
 	return names, errors.Join(err, f.Close())
@@ -161,6 +161,7 @@ func checkAccess(path string, st *unix.Stat_t, forbidden, want uint32) error {
 		return fmt.Errorf("%s: belongs to user %d, but this process runs as user %d: %w; run: chown %d %s",
 			path, st.Uid, uid, fs.ErrPermission, uid, path)
 	}
+	//nolint:unconvert // the mode is narrower on other systems
 	if mode := uint32(st.Mode) & 0o7777; mode&forbidden != 0 {
 		return fmt.Errorf("%s: is open to other users (mode %04o): %w; run: chmod %04o %s", path, mode, fs.ErrPermission, want, path)
 	}
@@ -183,7 +184,7 @@ func readAt(dirfd int, name, path string, forbidden uint32) ([]byte, mark, error
 	case err != nil:
 		return nil, mark{}, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	f := os.NewFile(uintptr(fd), path) //nolint:gosec // a file descriptor
+	f := os.NewFile(uintptr(fd), path)
 	defer func() { _ = f.Close() }()
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -226,7 +227,7 @@ func writeAt(dirfd int, name, path string, content []byte, mode uint32) (err err
 	if err != nil {
 		return fail("create", err)
 	}
-	f := os.NewFile(uintptr(fd), path) //nolint:gosec // a file descriptor
+	f := os.NewFile(uintptr(fd), path)
 	_, err = f.Write(content)
 	if err == nil {
 		err = f.Sync()
@@ -252,7 +253,8 @@ type mark struct {
 }
 
 func markFrom(st *unix.Stat_t) mark {
-	return mark{dev: uint64(st.Dev), ino: st.Ino, size: st.Size, mtime: st.Mtim, ctime: st.Ctim} //nolint:unconvert // Dev is narrower elsewhere
+	//nolint:unconvert // the device is narrower on other systems
+	return mark{dev: uint64(st.Dev), ino: st.Ino, size: st.Size, mtime: st.Mtim, ctime: st.Ctim}
 }
 
 // markOf returns the mark of a file, or the zero mark if it cannot be reached.

@@ -62,10 +62,10 @@ func TestWrapped(t *testing.T) {
 	_, err = Config{Dir: dir, Tenant: "umbrella", KEK: kek}.Open()
 	wants(t, err, nil, keysetFile, "umbrella")
 
-	_, clear := mustCreate(t)
-	_, err = Config{Dir: clear, Tenant: "acme", KEK: kek}.Open()
+	_, plain := mustCreate(t)
+	_, err = Config{Dir: plain, Tenant: "acme", KEK: kek}.Open()
 	wants(t, err, nil, keysetFile, "in the clear")
-	b, err := os.ReadFile(filepath.Join(clear, checkpointFile))
+	b, err := os.ReadFile(filepath.Join(plain, checkpointFile))
 	if err != nil {
 		t.Fatal(err)
 	}
