@@ -99,10 +99,7 @@ func (r *reader) readField(p pair, c *contract) {
 
 // readFieldOptions reads the long form of a field: {label, types, key, parse}.
 func (r *reader) readFieldOptions(n *node, c *contract, f *field) {
-	o, ok := r.object(n, "a field", "label", "types", "key", "parse")
-	if !ok {
-		return
-	}
+	o, _ := r.object(n, "a field", "label", "types", "key", "parse")
 	if l, ok := r.label(o.need("label", "say what the field means"), "label"); ok {
 		f.spec.Label = l
 		f.spec.Types = r.typesOf(l)

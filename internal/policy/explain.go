@@ -209,12 +209,10 @@ func (t *Transit) saidBy(field string, l isogate.Label) []string {
 			if f.spec.Label != l {
 				continue
 			}
-			alone, err := payload.Compile([]payload.Spec{f.spec})
-			if err != nil {
-				continue
-			}
-			if place, err := alone.Find(name); err == nil && place.Declared {
-				lines = append(lines, f.at.rule())
+			if alone, err := payload.Compile([]payload.Spec{f.spec}); err == nil {
+				if place, err := alone.Find(name); err == nil && place.Declared {
+					lines = append(lines, f.at.rule())
+				}
 			}
 		}
 		if lines != nil {

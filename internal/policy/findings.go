@@ -86,7 +86,7 @@ func (f *findings) err() error {
 }
 
 // didYouMean is `did you mean "x"?` for the known word closest to s, or the
-// list of known words when none is close and they are few.
+// known words, the first of them when they are many.
 func didYouMean[S ~string](s string, known []S) string {
 	best, dist := "", min(len(s)/3+2, len(s))
 	for _, k := range known {
@@ -99,15 +99,17 @@ func didYouMean[S ~string](s string, known []S) string {
 		return fmt.Sprintf("did you mean %q?", best)
 	case len(known) == 0:
 		return "there are none yet"
-	case len(known) <= 12:
-		words := make([]string, len(known))
-		for i, k := range known {
-			words[i] = string(k)
-		}
-		slices.Sort(words)
-		return "use one of " + strings.Join(words, ", ")
 	}
-	return fmt.Sprintf("use one of the %d that exist", len(known))
+	const most = 12
+	words := make([]string, 0, len(known))
+	for _, k := range known {
+		words = append(words, string(k))
+	}
+	slices.Sort(words)
+	if len(words) > most {
+		words = append(words[:most], "…")
+	}
+	return "use one of " + strings.Join(words, ", ")
 }
 
 // editDistance is the number of insertions, deletions and substitutions of a

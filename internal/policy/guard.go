@@ -79,8 +79,10 @@ func (c *guardCompiler) compile(text string, headers []string) (*guard, *placed)
 		return nil, placedf(0, "the guard is longer than %d characters; shorten it", maxGuardText)
 	}
 	tree, issues := c.env.Compile(text)
-	if err := issues.Err(); err != nil {
-		return nil, guardError(text, issues)
+	if errs := issues.Errors(); len(errs) > 0 {
+		line, column := errs[0].Location.Line(), errs[0].Location.Column()
+		why := strings.NewReplacer("\n", " ", "; ", ", ").Replace(errs[0].Message)
+		return nil, placedf(offsetAt(text, line, column), "the guard does not compile: %s; a guard is a CEL condition over method, source, time and headers", why)
 	}
 	if out := tree.OutputType(); !out.IsExactType(types.BoolType) {
 		return nil, placedf(0, "the guard is of type %s; write a condition that is true or false", out)
@@ -90,32 +92,29 @@ func (c *guardCompiler) compile(text string, headers []string) (*guard, *placed)
 		return nil, bad
 	}
 	est, err := c.env.EstimateCost(tree, guardSizes{})
-	if err != nil || est.Max > maxGuardCost {
-		return nil, placedf(0, "the guard may take more than %d steps; simplify it", maxGuardCost)
+	if err == nil && est.Max > maxGuardCost {
+		err = fmt.Errorf("it may take more than %d steps", maxGuardCost)
 	}
-	program, err := c.env.Program(tree, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxGuardCost))
+	var program cel.Program
+	if err == nil {
+		program, err = c.env.Program(tree, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxGuardCost))
+	}
 	if err != nil {
-		return nil, placedf(0, "the guard cannot be compiled: %w; simplify it", err)
+		return nil, placedf(0, "the guard cannot be used: %w; simplify it", err)
 	}
 	return &guard{text: text, program: program, needsHeader: needs}, nil
 }
 
-// guardError is the first thing that the compiler has against the text.
-func guardError(text string, issues *cel.Issues) *placed {
-	const hint = "a guard is a CEL condition over method, source, time and headers"
-	for _, e := range issues.Errors() {
-		offset := 0
-		for i, line := range strings.SplitAfter(text, "\n") {
-			if i+1 == e.Location.Line() {
-				offset += min(max(0, e.Location.Column()), len(line))
-				break
-			}
-			offset += len(line)
+// offsetAt is the offset in a text of a line from 1 and a column from 0.
+func offsetAt(text string, line, column int) int {
+	offset := 0
+	for l := range strings.Lines(text) {
+		if line--; line <= 0 {
+			return offset + min(max(0, column), len(l))
 		}
-		msg := strings.ReplaceAll(e.Message, "\n", " ")
-		return placedf(offset, "the guard does not compile: %s; %s", strings.ReplaceAll(msg, "; ", ", "), hint)
+		offset += len(l)
 	}
-	return placedf(0, "the guard does not compile; %s", hint)
+	return offset
 }
 
 // checkHeaders sees to it that headers is only ever read by a header name that
@@ -166,10 +165,8 @@ func checkHeaders(tree *ast.AST, headers []string) (needs bool, bad *placed) {
 }
 
 func offsetOf(tree *ast.AST, e ast.Expr) int {
-	if r, ok := tree.SourceInfo().GetOffsetRange(e.ID()); ok {
-		return int(r.Start)
-	}
-	return 0
+	at, _ := tree.SourceInfo().GetOffsetRange(e.ID())
+	return int(at.Start)
 }
 
 // guardSizes bounds the variables for the estimate of a guard's cost.

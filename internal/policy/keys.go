@@ -21,22 +21,18 @@ const throwawayID = 1
 func (throwaway) Primary() uint32 { return throwawayID }
 func (throwaway) IDs() []uint32   { return []uint32{throwawayID} }
 
-// Derive fills out by HKDF-Expand (RFC 5869) over the parts of the context, each
+// Derive fills out by HKDF (RFC 5869) over the parts of the context, each
 // with its length before it so that no two contexts read alike.
 func (s throwaway) Derive(out []byte, id uint32, context ...string) error {
 	if id != throwawayID {
 		return fmt.Errorf("key %d does not exist; use %d", id, throwawayID)
-	}
-	prk, err := hkdf.Extract(sha256.New, s, nil)
-	if err != nil {
-		return err
 	}
 	var info []byte
 	for _, c := range context {
 		info = binary.BigEndian.AppendUint64(info, uint64(len(c)))
 		info = append(info, c...)
 	}
-	key, err := hkdf.Expand(sha256.New, prk, string(info), len(out))
+	key, err := hkdf.Key(sha256.New, s, nil, string(info), len(out))
 	copy(out, key)
 	return err
 }

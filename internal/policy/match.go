@@ -68,8 +68,7 @@ func parsePattern(n *node) (p pattern, err *placed) {
 		return p, placedf(offset, "the path %q does not begin with /; write it as: %s /v1/tickets", path, method)
 	}
 	if path == "/" {
-		p.segments = []segment{{literal: ""}}
-		return p, nil
+		return p, nil // no segment at all
 	}
 	seen := map[string]bool{}
 	parts := strings.Split(path[1:], "/")
@@ -217,9 +216,6 @@ func (r *routes) overlap(p *pattern, segments []segment, conflict func(route) bo
 		return r.literal[segments[0].literal].overlap(p, segments[1:], conflict)
 	}
 	for _, name := range sortedKeys(r.literal) {
-		if name == "" {
-			continue // the path "/" alone, which no parameter takes
-		}
 		if found, ok := r.literal[name].overlap(p, segments[1:], conflict); ok {
 			return found, true
 		}
@@ -234,9 +230,7 @@ func (r *routes) below(hit func(map[string]route) (route, bool)) (route, bool) {
 	}
 	next := make([]*routes, 0, len(r.literal)+1)
 	for _, name := range sortedKeys(r.literal) {
-		if name != "" {
-			next = append(next, r.literal[name])
-		}
+		next = append(next, r.literal[name])
 	}
 	if r.param != nil {
 		next = append(next, r.param)
@@ -265,9 +259,6 @@ func (r *routes) find(method string, segments []string, seen *bool) (route, bool
 			return found, true
 		}
 	}
-	if segments[0] == "" {
-		return route{}, false // the path "/", which is a literal or nothing
-	}
 	if r.param != nil {
 		if found, ok := r.param.find(method, segments[1:], seen); ok {
 			return found, true
@@ -279,16 +270,19 @@ func (r *routes) find(method string, segments []string, seen *bool) (route, bool
 }
 
 // splitPath cuts a path as it stands in a request line (percent-encoded,
-// without query) into decoded segments. ok is false for every path that another
-// program might read as another one.
+// without query) into decoded segments, of which "/" has none. ok is false for
+// every path that another program might read as another one.
 func splitPath(dst []string, path string) (segments []string, ok bool) {
 	if len(path) == 0 || path[0] != '/' {
 		return nil, false
 	}
+	if path == "/" {
+		return dst, true
+	}
 	for rest, more := path[1:], true; more; {
 		var s string
 		s, rest, more = strings.Cut(rest, "/")
-		if len(dst) == maxSegments || s == "" && len(path) > 1 {
+		if len(dst) == maxSegments || s == "" {
 			return nil, false
 		}
 		plain, ok := decodeSegment(s)
@@ -377,6 +371,9 @@ func AppendPath(dst []byte, path string, params []Param, replace func(dst []byte
 	if !ok {
 		return dst, ErrBadPath
 	}
+	if len(segments) == 0 {
+		return append(dst, '/'), nil
+	}
 	var plain []byte
 	for i, s := range segments {
 		dst = append(dst, '/')
@@ -402,6 +399,9 @@ func Template(path string, params []Param) string {
 	segments, ok := splitPath(buf[:0], path)
 	if !ok {
 		return ""
+	}
+	if len(segments) == 0 {
+		return "/"
 	}
 	var b strings.Builder
 	for i, s := range segments {

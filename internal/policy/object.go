@@ -95,7 +95,7 @@ func (f *findings) name(n *node, what string, slash bool) (string, bool) {
 		return "", false
 	}
 	if err := isogate.CheckName(s, slash); err != nil {
-		f.add(n.at, "%s: %v", what, err)
+		f.add(n.at, "%s: %s", what, withHint(err.Error(), "use a shorter one"))
 		return "", false
 	}
 	return s, true

@@ -151,9 +151,7 @@ func decodeJSON(b []byte) any {
 	var v any
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber()
-	if err := d.Decode(&v); err != nil {
-		return nil // an empty body; a walker writes nothing else that is not JSON
-	}
+	_ = d.Decode(&v) // an empty body is nil, and a walker writes nothing else that is not JSON
 	return v
 }
 
@@ -310,38 +308,23 @@ func (c *caseRun) differ(want *node, what string, got any) {
 func (c *caseRun) compareVerdicts(req *Request) {
 	rules := c.transit.Decide(c.transit.envelope(req))
 	for _, p := range c.expect.verdicts.pairs {
-		v, err := c.transit.verdict(p.key.text, rules)
-		if err != nil {
-			continue // noted when the case was read
-		}
+		v, _ := c.transit.verdict(p.key.text, rules) // a path that is none was noted when the case was read
 		got := answerOf(v)
 		for _, q := range p.value.pairs {
 			is := map[string]string{
 				"action": got.Action.String(), "label": string(got.Label), "rule": got.Rule,
 				"handling": cmp.Or(got.Handling, isogate.TransitOnly.String()), "ttl": got.TTL, "form": got.Form,
 			}[q.key.text]
-			if is != q.value.text && (q.key.text != "ttl" || is != span(q.value.text)) {
+			if want, err := time.ParseDuration(q.value.text); is != q.value.text && (err != nil || is != want.String()) {
 				c.add(q.value.at, "verdicts.%s.%s: want %q, got %q", p.key.text, q.key.text, q.value.text, is)
 			}
 		}
 	}
 }
 
-// span is a length of time as verdicts spell it, or "" when it is none.
-func span(s string) string {
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		return ""
-	}
-	return d.String()
-}
-
 // brief shows a value in a difference, cut to one line.
 func brief(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return "a value that cannot be shown"
-	}
+	b, _ := json.Marshal(v) // it came from JSON
 	return short(string(b))
 }
 

@@ -193,10 +193,8 @@ func (t *Transit) table(stretch int, guards uint32) *Rules {
 		return r
 	}
 	r := t.resolve(t.moment(stretch, guards))
-	if !slot.CompareAndSwap(nil, r) {
-		return slot.Load() // another request was faster
-	}
-	return r
+	slot.CompareAndSwap(nil, r) // unless another request was faster
+	return slot.Load()
 }
 
 // resolve works out every verdict of the transit at a moment.

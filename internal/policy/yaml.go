@@ -225,8 +225,6 @@ func (r *yamlReader) node(n ast.Node) *node {
 		}
 	case *ast.MappingNode:
 		r.mapping(out, n.Values, n.IsFlowStyle)
-	case *ast.MappingValueNode:
-		r.mapping(out, []*ast.MappingValueNode{n}, n.IsFlowStyle)
 	default:
 		return r.refuse(n, "%s is not part of a pack; write plain keys, values and lists", n.Type())
 	}
@@ -261,10 +259,7 @@ func (r *yamlReader) mapping(out *node, values []*ast.MappingValueNode, flow boo
 // exact for a scalar on one line without escapes.
 func (n *node) inside(offset int) position {
 	at := n.at
-	if offset < 0 || offset > len(n.text) {
-		return at
-	}
-	at.column += utf8.RuneCountInString(n.text[:offset])
+	at.column += utf8.RuneCountInString(n.text[:min(offset, len(n.text))])
 	if n.quoted {
 		at.column++
 	}
