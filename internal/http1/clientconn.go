@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,6 +43,7 @@ const inlineSize = recordSize
 
 // sending is a request that is sent beside the reading of its response.
 type sending struct {
+	stop atomic.Bool   // nothing more is to be sent
 	done chan struct{} // closed when it is over
 	err  error         // why the request is incomplete; set before done is closed
 	src  bool          // err came from Outgoing.Stream
@@ -76,6 +78,7 @@ func (cc *clientConn) do(ctx context.Context, out *Outgoing, reused bool) (_ *In
 	} else {
 		_ = cc.raw.SetReadDeadline(time.Time{}) // until it is sent
 		s = &sending{done: make(chan struct{})}
+		cc.w.stop = &s.stop
 		go cc.send(out, s)
 	}
 
@@ -86,6 +89,11 @@ func (cc *clientConn) do(ctx context.Context, out *Outgoing, reused bool) (_ *In
 	}
 	in.cc, in.ctx, in.stop, in.out, in.s = cc, ctx, stop, out, s
 	in.TLS, in.Remote, in.Body = cc.tls, cc.remote, in
+	if s != nil && in.Status >= 300 {
+		// The rest is not wanted (RFC 9112, 9.5), and what is not wanted does not leave.
+		s.stop.Store(true)
+		_ = cc.raw.SetWriteDeadline(longAgo)
+	}
 	if in.ContentLength == 0 {
 		in.err = io.EOF
 		in.end() // so that the connection is back before the caller is

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -145,15 +146,16 @@ func (r *response) release() { r.w.release() }
 type recordWriter struct {
 	nc, raw net.Conn
 	timeout time.Duration
-	wrote   bool // anything may have left
-	partial int  // bytes that the connection took of a piece that it then failed on
+	wrote   bool         // anything may have left
+	stop    *atomic.Bool // when set and true, nothing more is sent; may be nil
+	partial int          // bytes that the connection took of a piece that it then failed on
 	buf     []byte
 	pool    *[]byte
 	head    int // of buf: what comes before the data of the chunk; -1 while no chunk is begun
 }
 
 func (w *recordWriter) start(nc, raw net.Conn, timeout time.Duration) {
-	w.nc, w.raw, w.timeout, w.wrote, w.partial, w.head = nc, raw, timeout, false, 0, -1
+	w.nc, w.raw, w.timeout, w.wrote, w.partial, w.head, w.stop = nc, raw, timeout, false, 0, -1, nil
 	w.pool = buffers.Get().(*[]byte)
 	w.buf = (*w.pool)[:0]
 }
@@ -226,12 +228,15 @@ func (w *recordWriter) flush(chunks, end bool, trailer Fields) error {
 	return err
 }
 
-var errWriteTimeout = errors.New("the peer does not read")
+var errStopped = errors.New("the rest is not wanted")
 
 // send writes b, each piece of writeSize within the timeout.
 func (w *recordWriter) send(b []byte) error {
 	for len(b) > 0 {
 		n := min(len(b), writeSize)
+		if w.stop != nil && w.stop.Load() {
+			return errStopped
+		}
 		if err := w.raw.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
 			return err
 		}
