@@ -28,8 +28,8 @@ func (c *chance) of(n int) bool { return c.IntN(n) == 0 }
 func pick[T any](c *chance, from []T) T { return from[c.IntN(len(from))] }
 
 var (
-	knownNames = []string{"a", "b", "id", "key", "raw", "é", "", "q\"uote"}
-	otherNames = []string{"zz", "Email", "email\x00", "hello world", "a.b", "id ", "ключ", "0123456789", "__proto__"}
+	knownNames = []string{"a", "b", "id", "key", "raw", "é", "", "q\"uote", "medium_name", "a_rather_long_name"}
+	otherNames = []string{"zz", "medium_nane", "a_rather_lung_name", "Email", "email\x00", "hello world", "a.b", "id ", "ключ", "0123456789", "__proto__"}
 	labelPool  = []isogate.Label{"allow.x", "allow.y", "allow.z", "token.t", "hash.h", "redact.r", "mask.m", "drop.d", "refuse.z"}
 )
 
@@ -251,9 +251,9 @@ func run(t testing.TB, f Format, src []byte, r *Rules, chunks ...int) ([]byte, [
 		serr := f.Stream(&w, &chunked{src, n}, r, fakeReplacer{}, &streamed)
 		switch {
 		case fmt.Sprint(err) != fmt.Sprint(serr):
-			t.Fatalf("by %d bytes: %v; held: %v\n%q", n, serr, err, src)
+			t.Fatalf("by %d bytes: %v; held: %v\n%.300q", n, serr, err, src)
 		case err == nil && !bytes.Equal(out, w.Bytes()):
-			t.Fatalf("by %d bytes:\n%q; held:\n%q\nof %q", n, w.Bytes(), out, src)
+			t.Fatalf("by %d bytes:\n%.300q; held:\n%.300q\nof %.300q", n, w.Bytes(), out, src)
 		case err == nil && !slices.Equal(streamed.Fields(nil), held.Fields(nil)):
 			t.Fatalf("by %d bytes: %v; held: %v", n, streamed.Fields(nil), held.Fields(nil))
 		}

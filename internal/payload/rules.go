@@ -38,7 +38,7 @@ const (
 // maxSpace is how many bytes of white space may stand between two tokens of
 // JSON. A walker holds back the text between a comma and the value it leads
 // to, so that a member can be dropped; white space must not make that grow.
-const maxSpace = 64 << 10
+const maxSpace = 16 << 10
 
 func (l Limits) withDefaults() Limits {
 	if l.Depth <= 0 {

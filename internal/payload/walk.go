@@ -518,22 +518,19 @@ shut:
 	goto after
 
 bodyEnd:
-	if j, ok := w.tail(b, i); j == len(b) {
-		if !w.last {
-			if !ok {
-				return w.broken(i, n.place, spaceReason)
-			}
-			w.resume = atEnd
-			goto refill
-		}
+	switch j, ok := w.tail(b, i); {
+	case !ok:
+		return w.broken(i, n.place, spaceReason)
+	case j == len(b) && !w.last:
+		w.resume = atEnd
+		goto refill
+	case j == len(b):
 		w.sep = i
 		return nil
-	} else if !ok {
-		return w.broken(i, n.place, spaceReason)
-	} else if w.lines && b[j] == '\n' {
+	case w.lines && b[j] == '\n':
 		i = j + 1
 		goto line
-	} else {
+	default:
 		return w.broken(j, n.place, "something follows the value")
 	}
 
