@@ -248,11 +248,15 @@ func (s *sealer) read(ctx context.Context, from, to, size uint64) (bodies, leave
 	return bodies, leaves, nil
 }
 
+func keepAct(was, now *kept) func(context.Context, *store) error {
+	return func(ctx context.Context, st *store) error { return st.keep(ctx, was, now) }
+}
+
 // integrate has Tessera take the bodies as the leaves from was.size on (none, if
 // it has them already) and publish a checkpoint for now, and waits for both.
 func (s *sealer) integrate(ctx context.Context, was, now *kept, bodies [][]byte) error {
 	g := &guard{Signer: s.j.cfg.Signer, want: now, keep: func(now *kept) error {
-		return s.j.queue.run(ctx, func(ctx context.Context, st *store) error { return st.keep(ctx, was, now) })
+		return s.j.queue.run(ctx, keepAct(was, now))
 	}}
 	return s.tree.append(ctx, g, was.size, bodies, func() error { return s.tree.awaitPublished(ctx, g) })
 }
