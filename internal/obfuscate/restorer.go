@@ -64,5 +64,7 @@ func (r *Restorer) fill() {
 	r.in = r.in[:len(r.in)+n]
 	out, used := r.sc.scan(r.out[:0], r.in, r.err != nil)
 	r.out, r.off = out, 0
-	r.in = r.in[:copy(r.in, r.in[used:])]
+	if used > 0 { // else all of it is kept where it is, however small the pieces
+		r.in = r.in[:copy(r.in, r.in[used:])]
+	}
 }
