@@ -81,7 +81,7 @@ func decodeBase32(dst, text []byte) ([]byte, bool) {
 		acc = acc<<5 | uint64(v)
 		if bits += 5; bits >= 8 {
 			bits -= 8
-			dst = append(dst, byte(acc>>bits))
+			dst = append(dst, byte(acc>>bits)) //nolint:gosec // the low eight bits are meant
 		}
 	}
 	return dst, bits < 5 && acc&(1<<bits-1) == 0

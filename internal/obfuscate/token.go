@@ -119,9 +119,9 @@ func (k *tokenKey) appendToken(dst []byte, s *scratch, value []byte, kind isogat
 
 func bucketChar(i int) byte {
 	if i < 26 {
-		return byte('a' + i) // at most 25
+		return byte('a' + i) //nolint:gosec // at most 25
 	}
-	return byte('2' + i - 26) // at most 31
+	return byte('2' + i - 26) //nolint:gosec // at most 31
 }
 
 // opened is a value that was found in a token.

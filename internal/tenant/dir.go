@@ -37,7 +37,7 @@ func openDir(path string) (*dir, error) {
 	path = filepath.Clean(path)
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		info, lerr := os.Lstat(path) //nolint:gosec // the path is the operator's
+		info, lerr := os.Lstat(path)
 		switch {
 		case errors.Is(lerr, fs.ErrNotExist):
 			return nil, fmt.Errorf("%s: there is no keyring: %w; create it with: isogate tenant create", path, fs.ErrNotExist)

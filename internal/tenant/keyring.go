@@ -194,7 +194,7 @@ func (k *Keyring) Derive(out []byte, id uint32, context ...string) error {
 func encode(use string, parts []string) []byte {
 	b := []byte("isogate/tenant/v1")
 	for _, p := range append([]string{use}, parts...) {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(p))) // names and labels are short
+		b = binary.BigEndian.AppendUint32(b, uint32(len(p))) //nolint:gosec // names and labels are short
 		b = append(b, p...)
 	}
 	return b

@@ -67,7 +67,7 @@ func (s *state) derive(id uint32, use string, n int, context ...string) ([]byte,
 	if !ok {
 		return nil, fmt.Errorf("there is no key %08x, only %08x", id, s.ids)
 	}
-	b, err := p.ComputePRF(encode(use, context), uint32(n)) // at most maxDerived
+	b, err := p.ComputePRF(encode(use, context), uint32(n)) //nolint:gosec // at most maxDerived
 	if err != nil {
 		return nil, fmt.Errorf("key %08x: %w", id, err)
 	}
