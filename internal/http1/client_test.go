@@ -588,7 +588,12 @@ func TestStreamIsClosed(t *testing.T) {
 
 // The end of the context ends each part of a request.
 func TestCancel(t *testing.T) {
-	silent := upstream(t, func(nc net.Conn, _ int) { _, _ = io.Copy(io.Discard, nc) })
+	asked := make(chan struct{}, 1)
+	silent := upstream(t, func(nc net.Conn, _ int) {
+		_ = skipRequest(bufio.NewReader(nc))
+		asked <- struct{}{}
+		_, _ = io.Copy(io.Discard, nc)
+	})
 	half := upstream(t, func(nc net.Conn, _ int) {
 		_ = skipRequest(bufio.NewReader(nc))
 		_, _ = io.WriteString(nc, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
@@ -601,16 +606,25 @@ func TestCancel(t *testing.T) {
 	failure(t, err, http1.ErrCanceled, false)
 
 	ctx, cancel = context.WithCancel(t.Context())
-	time.AfterFunc(10*time.Millisecond, cancel)
+	go func() {
+		<-asked
+		cancel()
+	}()
 	_, err = c.Do(ctx, to("http", silent, "GET", "/", nil))
 	failure(t, err, http1.ErrCanceled, true)
 
-	ctx, cancel = context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	_, err = c.Do(ctx, to("http", silent, "POST", "/", make([]byte, 10<<20)))
-	if e := failure(t, err, http1.ErrTimeout, true); e.Status() != 504 {
-		t.Errorf("status %d", e.Status())
-	}
+	piped := &http1.Client{}
+	inPipe(t, piped, func(nc net.Conn) { _, _ = io.Copy(io.Discard, nc) }, func(t *testing.T) {
+		for _, body := range [][]byte{nil, make([]byte, 10<<20)} {
+			ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
+			defer cancel()
+			begin := time.Now()
+			_, err := piped.Do(ctx, &http1.Outgoing{Scheme: "http", Host: "upstream.test", Method: "POST", Target: "/", Body: body})
+			if e := failure(t, err, http1.ErrTimeout, true); e.Status() != 504 || time.Since(begin) != 7*time.Second {
+				t.Errorf("status %d after %v", e.Status(), time.Since(begin))
+			}
+		}
+	})
 
 	ctx, cancel = context.WithCancel(t.Context())
 	in, err := c.Do(ctx, to("http", half, "GET", "/", nil))

@@ -111,11 +111,7 @@ func (c *conn) handshake(ctx context.Context) bool {
 // await waits for the first byte of the next request.
 func (c *conn) await() bool {
 	if c.in.w > c.in.r {
-		if c.v.draining.Load() {
-			c.linger() // the next request is not answered; the last answer must arrive
-			return false
-		}
-		return true // pipelined
+		return true // pipelined; while draining, its answer is the last
 	}
 	c.in.release()
 	c.deadline(c.v.Timeouts.Idle)

@@ -71,10 +71,8 @@ func readAll(r io.Reader, length int64, dst []byte) ([]byte, error) {
 		if int64(len(dst)-begin) == length {
 			// Complete; the reader only has to say so.
 			var end [1]byte
-			if n, err = r.Read(end[:]); err != nil {
-				return dst, notEOF(err)
-			}
-			dst = append(dst, end[:n]...)
+			_, err = r.Read(end[:])
+			return dst, notEOF(err)
 		}
 	}
 }

@@ -12,10 +12,7 @@ func parseTarget(r *Request, accept Form) *Fault {
 	t := r.Target
 	switch {
 	case r.Method == "CONNECT":
-		r.Form, r.Authority = AuthorityForm, t
-		if accept&AuthorityForm == 0 {
-			return fault(TargetForm)
-		}
+		r.Form, r.Authority = AuthorityForm, t // the request line is accepted, so the form is
 		if !validHost(t) || !hasPort(t) {
 			return fault(TargetAuthority)
 		}
