@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/env"
 	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
 )
 
@@ -34,18 +36,14 @@ type guard struct {
 	needsHeader bool
 }
 
-// guardCompiler compiles guards in one environment, each text once.
-type guardCompiler struct{ env *cel.Env }
-
-func newGuardCompiler() *guardCompiler {
+// guardEnvironment is what every guard is compiled in. It is immutable, and costs
+// milliseconds to make.
+var guardEnvironment = sync.OnceValue(func() *cel.Env {
 	e, err := cel.NewCustomEnv(
-		// No regular expressions, no macros (loops), no conversions of bytes: what is left is
-		// comparison, logic, string prefixes and the parts of a timestamp.
+		// What is left is comparison, logic, parts of strings and of a timestamp.
 		cel.StdLib(cel.StdLibSubset(&env.LibrarySubset{
-			DisableMacros: true,
-			ExcludeFunctions: []*env.Function{
-				{Name: "matches"}, {Name: "bytes"}, {Name: "dyn"}, {Name: "type"},
-			},
+			DisableMacros:    true,
+			ExcludeFunctions: excludedFunctions(),
 		})),
 		cel.ParserExpressionSizeLimit(maxGuardText),
 		cel.ParserRecursionLimit(maxGuardDepth*8), // the grammar takes several steps per level of nesting
@@ -59,7 +57,24 @@ func newGuardCompiler() *guardCompiler {
 	if err != nil {
 		panic("policy: the environment of guards, which is fixed: " + err.Error())
 	}
-	return &guardCompiler{env: e}
+	return e
+})
+
+// excludedFunctions are those of CEL that guards do not have: regular expressions,
+// which can take long; conversions that hide a type; and time zones by name,
+// which would be read from the machine's files under a name that a caller may choose.
+func excludedFunctions() []*env.Function {
+	out := []*env.Function{{Name: "matches"}, {Name: "bytes"}, {Name: "dyn"}, {Name: "type"}}
+	for name, overload := range map[string]string{
+		overloads.TimeGetFullYear: overloads.TimestampToYearWithTz, overloads.TimeGetMonth: overloads.TimestampToMonthWithTz,
+		overloads.TimeGetDayOfYear: overloads.TimestampToDayOfYearWithTz, overloads.TimeGetDayOfMonth: overloads.TimestampToDayOfMonthZeroBasedWithTz,
+		overloads.TimeGetDate: overloads.TimestampToDayOfMonthOneBasedWithTz, overloads.TimeGetDayOfWeek: overloads.TimestampToDayOfWeekWithTz,
+		overloads.TimeGetHours: overloads.TimestampToHoursWithTz, overloads.TimeGetMinutes: overloads.TimestampToMinutesWithTz,
+		overloads.TimeGetSeconds: overloads.TimestampToSecondsWithTz, overloads.TimeGetMilliseconds: overloads.TimestampToMillisecondsWithTz,
+	} {
+		out = append(out, &env.Function{Name: name, Overloads: []*env.Overload{{ID: overload}}})
+	}
+	return out
 }
 
 // placed is an error at an offset inside a text.
@@ -72,13 +87,14 @@ func placedf(offset int, format string, args ...any) *placed {
 	return &placed{offset: offset, err: fmt.Errorf(format, args...)}
 }
 
-// compile checks and compiles one expression. headers are those that the
+// compileGuard checks and compiles one expression. headers are those that the
 // transit names, in lower case.
-func (c *guardCompiler) compile(text string, headers []string) (*guard, *placed) {
+func compileGuard(text string, headers []string) (*guard, *placed) {
+	env := guardEnvironment()
 	if len(text) > maxGuardText {
 		return nil, placedf(0, "the guard is longer than %d characters; shorten it", maxGuardText)
 	}
-	tree, issues := c.env.Compile(text)
+	tree, issues := env.Compile(text)
 	if errs := issues.Errors(); len(errs) > 0 {
 		line, column := errs[0].Location.Line(), errs[0].Location.Column()
 		why := strings.NewReplacer("\n", " ", "; ", ", ").Replace(errs[0].Message)
@@ -91,13 +107,13 @@ func (c *guardCompiler) compile(text string, headers []string) (*guard, *placed)
 	if bad != nil {
 		return nil, bad
 	}
-	est, err := c.env.EstimateCost(tree, guardSizes{})
+	est, err := env.EstimateCost(tree, guardSizes{})
 	if err == nil && est.Max > maxGuardCost {
 		err = fmt.Errorf("it may take more than %d steps", maxGuardCost)
 	}
 	var program cel.Program
 	if err == nil {
-		program, err = c.env.Program(tree, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxGuardCost))
+		program, err = env.Program(tree, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxGuardCost))
 	}
 	if err != nil {
 		return nil, placedf(0, "the guard cannot be used: %w; simplify it", err)

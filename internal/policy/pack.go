@@ -78,7 +78,6 @@ type reader struct {
 	contracts    map[string]*contract
 	transits     map[isogate.Transit]*Transit
 	unreadable   map[string]bool // kinds of which something could not be read: what it declares is not known
-	compiler     *guardCompiler
 }
 
 // read goes through the files in the order in which they need one another.

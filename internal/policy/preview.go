@@ -174,9 +174,10 @@ func (p *preview) body(t *Transit, req *Request) error {
 		return errors.New("the transit takes no body; give it a contract")
 	}
 	if req.ContentType != "" {
-		media, _, err := mime.ParseMediaType(req.ContentType)
-		if err != nil || !t.Format.Accepts(media) {
-			return fmt.Errorf("the content type %q is not %s; send %s", req.ContentType, t.Format.Name(), t.Format.MediaType())
+		media, params, err := mime.ParseMediaType(req.ContentType)
+		charset, given := params["charset"]
+		if err != nil || !t.Format.Accepts(media) || given && !strings.EqualFold(charset, "utf-8") || len(params) > 1 || len(params) == 1 && !given {
+			return fmt.Errorf("the content type %q is not %s in UTF-8; send %s", req.ContentType, t.Format.Name(), t.Format.MediaType())
 		}
 	}
 	var err error

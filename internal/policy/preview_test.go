@@ -86,6 +86,9 @@ func TestPreviewRefuses(t *testing.T) {
 		"a method":         {tr, Request{Method: "GET", Path: "/v1/sessions"}, "method"},
 		"a body":           {tr, Request{Body: []byte(`{"raw":`)}, "byte 7"},
 		"a content type":   {tr, Request{Body: []byte(`{}`), ContentType: "text/html"}, `"text/html" is not json`},
+		"a charset":        {tr, Request{Body: []byte(`{}`), ContentType: "application/json; charset=utf-16"}, "in UTF-8"},
+		"a parameter":      {tr, Request{Body: []byte(`{}`), ContentType: "application/json; profile=x"}, "in UTF-8"},
+		"two parameters":   {tr, Request{Body: []byte(`{}`), ContentType: "application/json; charset=utf-8; profile=x"}, "in UTF-8"},
 		"a broken type":    {tr, Request{Body: []byte(`{}`), ContentType: ";;"}, "is not json"},
 		"another format":   {signals, Request{Body: []byte(`{"a":1}`), ContentType: "application/json"}, "is not form"},
 	} {

@@ -346,12 +346,9 @@ func (r *reader) readGuard(n *node, t *Transit) int {
 		r.add(n.at, "the transit has more than %d different guards; split it", maxGuards)
 		return noGuard
 	}
-	if r.compiler == nil {
-		r.compiler = newGuardCompiler()
-	}
-	g, bad := r.compiler.compile(text, t.headers)
+	g, bad := compileGuard(text, t.headers)
 	if bad != nil {
-		r.add(n.inside(bad.offset), "%s", withHint(bad.err.Error(), "see the forms of guards"))
+		r.add(n.inside(bad.offset), "%v", bad.err)
 		return noGuard
 	}
 	t.guards = append(t.guards, g)
