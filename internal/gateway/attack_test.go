@@ -151,9 +151,12 @@ func TestAClockSetBackDoesNotRevive(t *testing.T) {
 	set(over)
 	w := world(t, isogatetest.Config{Now: func() time.Time { return *now.Load() }})
 	c, auth := w.Client(""), []string{"Proxy-Authorization", "Bearer " + isogatetest.Token}
-	call(t, c, "POST", w.URL("/v1/tickets"), ticket, auth...)
-	set(over.Add(-24 * time.Hour))
-	call(t, c, "POST", w.URL("/v1/tickets"), ticket, auth...)
+	for _, at := range []time.Time{over, over.Add(-24 * time.Hour)} {
+		set(at)
+		if resp, body := call(t, c, "POST", w.URL("/v1/tickets"), ticket, auth...); resp.StatusCode != 200 {
+			t.Fatalf("at %s: %s %s", at, resp.Status, body)
+		}
+	}
 	for i, r := range w.Far.Received() {
 		if bytes.Contains(r.Body, []byte("Ada L")) {
 			t.Errorf("request %d: a rule that is over released: %s", i, r.Body)

@@ -514,9 +514,12 @@ func TestARuleIsOverAfterItsEnd(t *testing.T) {
 	w := world(t, isogatetest.Config{Now: func() time.Time { return *now.Load() }})
 	// The certificates of a world are of today; a bearer token has no date.
 	c, auth := w.Client(""), []string{"Proxy-Authorization", "Bearer " + isogatetest.Token}
-	call(t, c, "POST", w.URL("/v1/tickets"), ticket, auth...)
-	set("2030-07-01T00:00:00Z")
-	call(t, c, "POST", w.URL("/v1/tickets"), ticket, auth...)
+	for _, at := range []string{"2030-06-30T23:59:59Z", "2030-07-01T00:00:00Z"} {
+		set(at)
+		if resp, body := call(t, c, "POST", w.URL("/v1/tickets"), ticket, auth...); resp.StatusCode != 200 {
+			t.Fatalf("at %s: %s %s", at, resp.Status, body)
+		}
+	}
 	got := w.Far.Received()
 	if !strings.Contains(string(got[0].Body), "Ada L") {
 		t.Errorf("on the last day: %s", got[0].Body)

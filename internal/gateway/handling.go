@@ -35,7 +35,10 @@ func handlingValue(fields []isogate.Field) string {
 		if f.Rule == "" || f.Action < isogate.Mask {
 			continue
 		}
-		ttl, _ := time.ParseDuration(f.TTL) // 0 for none
+		var ttl time.Duration
+		if f.TTL != "" {
+			ttl, _ = time.ParseDuration(f.TTL) // FieldOf wrote it
+		}
 		i := slices.IndexFunc(demands, func(d demand) bool { return d.handling == f.Handling && d.ttl == ttl })
 		if i < 0 {
 			i = len(demands)

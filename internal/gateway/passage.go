@@ -198,7 +198,6 @@ func (p *passage) consented() *refusal {
 // promise: P23
 func (p *passage) record() *refusal {
 	p.entry.Stage, p.entry.Decision = isogate.StageOpened, isogate.Released.String()
-	p.entry.Fields = p.tally.Fields(p.entry.Fields[:0])
 	p.entry.BytesIn, p.entry.BytesOut, p.entry.Streamed = p.bytesIn, p.bytesOut, p.streams
 	err := p.gate.cfg.Journal.Ready()
 	if err == nil {

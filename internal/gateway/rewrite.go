@@ -35,6 +35,7 @@ func (p *passage) rewrite() *refusal {
 	if r := p.rewriteBody(); r != nil {
 		return r
 	}
+	p.entry.Fields = p.tally.Fields(p.entry.Fields[:0])
 	p.declareHandling()
 	return nil
 }
@@ -261,7 +262,6 @@ func (p *passage) hold() (whole bool, _ *refusal) {
 // promise: P17
 // promise: P18
 func (p *passage) declareHandling() {
-	p.entry.Fields = p.tally.Fields(p.entry.Fields[:0])
 	fields := p.entry.Fields
 	if p.streams { // not counted yet: declare all that the rules may release
 		for _, place := range p.verdicts.Body.Tree.Places() {
