@@ -51,9 +51,9 @@ type Client struct {
 	Timeouts ClientTimeouts
 	// MaxIdlePerHost is how many connections are kept per destination; 0 means 64.
 	MaxIdlePerHost int
-	// CloseDelimited accepts responses whose body ends with the connection. Without
-	// TLS they cannot be told from truncated ones; they say so in
-	// Incoming.CloseDelimited.
+	// CloseDelimited accepts responses whose body ends with the connection, and
+	// with TLS's own end where there is TLS. Without TLS they cannot be told from
+	// truncated ones; they say so in Incoming.CloseDelimited.
 	CloseDelimited bool
 
 	once     sync.Once // sets what follows
@@ -201,7 +201,12 @@ func (c *Client) dial(ctx context.Context, key poolKey) (*clientConn, error) {
 	if key.scheme == "https" {
 		config := c.tls.Clone()
 		config.ServerName = key.server
-		t := tls.Client(raw, config)
+		under := raw
+		if c.CloseDelimited {
+			cc.end = &endWatch{Conn: raw}
+			under = cc.end
+		}
+		t := tls.Client(under, config)
 		hctx, cancel := context.WithTimeout(ctx, c.timeouts.Handshake)
 		defer cancel()
 		if err := t.HandshakeContext(hctx); err != nil {
@@ -212,6 +217,7 @@ func (c *Client) dial(ctx context.Context, key poolKey) (*clientConn, error) {
 		cc.nc, cc.tls = t, &state
 	}
 	cc.in.src = cc.nc
+	cc.peek.init(raw)
 	cc.body.in, cc.body.feed = &cc.in, cc
 	return cc, nil
 }

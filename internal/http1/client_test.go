@@ -941,3 +941,35 @@ func TestNames(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+// ATTACK: a response that ends with its connection is cut off by somebody who
+// can reset connections but not forge TLS.
+// THIS TEST VERIFIES that over TLS such a response is complete only if the
+// upstream says so.
+func TestCloseDelimitedTLS(t *testing.T) {
+	serverTLS, clientTLS := certificates(t)
+	for _, notify := range []bool{true, false} {
+		at := upstream(t, func(raw net.Conn, _ int) {
+			nc := tls.Server(raw, serverTLS)
+			_ = skipRequest(bufio.NewReader(nc))
+			_, _ = io.WriteString(nc, "HTTP/1.1 200 OK\r\n\r\nhello")
+			if notify {
+				_ = nc.CloseWrite()
+			}
+			_ = raw.(*net.TCPConn).CloseWrite()
+			_, _ = io.Copy(io.Discard, raw)
+		})
+		c := &http1.Client{Dial: dial, TLS: clientTLS, CloseDelimited: true}
+		in, err := c.Do(t.Context(), to("https", at, "GET", "/", nil))
+		if err != nil || !in.CloseDelimited || in.ContentLength != -1 {
+			t.Fatalf("%+v, %v", in, err)
+		}
+		body, err := in.ReadBody(nil)
+		if notify && (err != nil || string(body) != "hello") {
+			t.Errorf("%q, %v", body, err)
+		}
+		if !notify {
+			failure(t, err, http1.ErrClosed, true)
+		}
+	}
+}

@@ -21,10 +21,13 @@ type clientConn struct {
 	nc     net.Conn // raw, or TLS over it
 	remote netip.AddrPort
 	tls    *tls.ConnectionState
+	peek   peeker
+	end    *endWatch     // under TLS, where responses may end with the connection
 	keep   time.Duration // how long it may be kept, as far as the server said; 0 means it did not
 	until  time.Time     // kept at the longest until then; owned by the pool
 
 	// Owned by the request that uses the connection.
+	one  [1]byte
 	in   input
 	p    statusParser
 	body body
@@ -314,6 +317,8 @@ func (in *incoming) Read(p []byte) (int, error) {
 	switch {
 	case err == nil:
 		return n, nil
+	case err == io.EOF && in.CloseDelimited && in.cc.end != nil && in.cc.end.seen: //nolint:errorlint // body returns it as it is
+		err = io.ErrUnexpectedEOF
 	case err == io.EOF: //nolint:errorlint // body returns it as it is
 		in.Trailer = append(Fields(nil), in.cc.body.trailer...)
 		in.err = err
@@ -378,4 +383,18 @@ func (in *incoming) Close() error {
 		in.err = errClosedBody
 	}
 	return nil
+}
+
+// endWatch notices that a connection ended without TLS's own end: crypto/tls
+// takes that for an end between two records, and only the peer's word for it
+// tells a complete message from a truncated one.
+type endWatch struct {
+	net.Conn
+	seen bool
+}
+
+func (e *endWatch) Read(p []byte) (int, error) {
+	n, err := e.Conn.Read(p)
+	e.seen = e.seen || err != nil
+	return n, err
 }

@@ -33,11 +33,12 @@ type conn struct {
 	since  atomic.Int64 // when it became idle, in Unix nanoseconds
 
 	// Owned by the goroutine of serve, and by the exchange it runs.
-	in   input
-	p    headParser
-	x    Exchange
-	body body
-	rb   requestBody
+	first [1]byte // of a request, while there is no buffer
+	in    input
+	p     headParser
+	x     Exchange
+	body  body
+	rb    requestBody
 
 	// Owned by whoever reads the body.
 	waited   time.Duration // spent waiting for bytes of the body
@@ -120,8 +121,7 @@ func (c *conn) await() bool {
 	if c.v.draining.Load() {
 		return false
 	}
-	var first [1]byte
-	n, err := c.nc.Read(first[:])
+	n, err := c.nc.Read(c.first[:])
 	if !c.state.CompareAndSwap(idle, busy) {
 		return false
 	}
@@ -129,7 +129,7 @@ func (c *conn) await() bool {
 		return false
 	}
 	c.in.take()
-	c.in.buf[0], c.in.w = first[0], 1
+	c.in.buf[0], c.in.w = c.first[0], 1
 	return true
 }
 

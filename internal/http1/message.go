@@ -148,8 +148,10 @@ type Handler interface {
 	// answers 500 and ends the connection.
 	ServeExchange(x *Exchange)
 	// ServeFault records and answers a malformed request. x.Request has what was
-	// understood before the fault and its Body is empty. The connection ends
-	// afterwards; returning without an answer answers f.Status without a body.
+	// read before the fault, and its Body is empty: Target may not have been
+	// checked, and has any bytes but CR, LF, tab and space; Path is "" unless it was.
+	// The connection ends afterwards; returning without an answer answers f.Status
+	// without a body.
 	ServeFault(x *Exchange, f *Fault)
 }
 

@@ -103,7 +103,7 @@ func (p *pool) closeAll() {
 // anything since the last response: bytes that nobody asked for would be taken
 // for the response to the next request.
 func (cc *clientConn) silent() bool {
-	quiet, known := silentSocket(cc.raw)
+	quiet, known := cc.peek.silent()
 	if known && !quiet {
 		return false
 	}
@@ -114,7 +114,6 @@ func (cc *clientConn) silent() bool {
 	// TLS may hold bytes that the socket has not any more. A read whose deadline
 	// has passed returns those, and does not wait for others.
 	_ = cc.raw.SetReadDeadline(longAgo)
-	var b [1]byte
-	n, err := cc.nc.Read(b[:])
+	n, err := cc.nc.Read(cc.one[:])
 	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded)
 }

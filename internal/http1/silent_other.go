@@ -4,4 +4,9 @@ package http1
 
 import "net"
 
-func silentSocket(net.Conn) (quiet, known bool) { return false, false }
+// peeker cannot look into sockets here.
+type peeker struct{}
+
+func (*peeker) init(net.Conn) {}
+
+func (*peeker) silent() (quiet, known bool) { return false, false }

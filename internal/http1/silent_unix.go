@@ -7,21 +7,31 @@ import (
 	"syscall"
 )
 
-// silentSocket looks for bytes, or the end, in a socket without waiting and
-// without taking anything. known is false when the connection is not a socket.
-func silentSocket(nc net.Conn) (quiet, known bool) {
-	sc, ok := nc.(syscall.Conn)
-	if !ok {
+// peeker looks for bytes, or the end, in a socket without waiting and without
+// taking anything.
+type peeker struct {
+	rc    syscall.RawConn // nil when the connection is not a socket
+	look  func(fd uintptr)
+	quiet bool
+	b     [1]byte
+}
+
+func (p *peeker) init(nc net.Conn) {
+	if sc, ok := nc.(syscall.Conn); ok {
+		p.rc, _ = sc.SyscallConn()
+	}
+	p.look = func(fd uintptr) {
+		_, _, err := syscall.Recvfrom(int(fd), p.b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		p.quiet = err == syscall.EAGAIN || err == syscall.EWOULDBLOCK //nolint:errorlint // errno
+	}
+}
+
+// silent reports whether there is nothing; known is false when it cannot tell.
+func (p *peeker) silent() (quiet, known bool) {
+	if p.rc == nil {
 		return false, false
 	}
-	rc, err := sc.SyscallConn()
-	if err != nil {
-		return false, true
-	}
-	err = rc.Control(func(fd uintptr) {
-		var b [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		quiet = err == syscall.EAGAIN || err == syscall.EWOULDBLOCK //nolint:errorlint // errno
-	})
-	return quiet && err == nil, true
+	p.quiet = false
+	err := p.rc.Control(p.look)
+	return p.quiet && err == nil, true
 }
