@@ -15,7 +15,7 @@ import (
 // The bounds of a compiled contract. One path makes one place; only paths that
 // can match the same value in many ways make more.
 const (
-	maxNodes = 1 << 17
+	maxNodes = 1 << 16
 	maxEdges = 1 << 19
 )
 
@@ -24,7 +24,7 @@ const (
 // labels of all of them and must be of a type that each of them takes. It is an
 // error when a label is missing or opaque, when Key is given without a wildcard
 // in the path, when a parsed place does not take strings, and when the paths
-// would make more than 131,072 places or 524,288 ways between them.
+// would make more than 65,536 places or 524,288 ways between them.
 func Compile(specs []Spec) (*Tree, error) {
 	c := &compiler{
 		tree:   &Tree{seed: maphash.MakeSeed(), byPath: map[string]int{}},
@@ -39,16 +39,14 @@ func Compile(specs []Spec) (*Tree, error) {
 			return nil, fmt.Errorf("%s: %w", specs[i].Path, err)
 		}
 	}
-	var err error
-	if c.tree.root, err = c.node(c.close([]int{0})); err != nil {
-		return nil, err
-	}
-	for len(c.todo) > 0 {
+	c.tree.root = c.node(c.close([]int{0}))
+	for len(c.todo) > 0 && c.err == nil {
 		job := c.todo[len(c.todo)-1]
 		c.todo = c.todo[:len(c.todo)-1]
-		if err := job(); err != nil {
-			return nil, err
-		}
+		c.expand(job.node, job.set)
+	}
+	if c.err != nil {
+		return nil, c.err
 	}
 	c.finish()
 	return c.tree, nil
@@ -61,9 +59,10 @@ type step struct {
 	seg      segment
 	id       int
 	children []*step // in the order of the contract
+	deep     *step   // the child **, if there is one
 	byKey    map[segment]*step
 	path     string // as printed
-	wild     int    // wildcards in path
+	vague    int    // how much path leaves open
 
 	labels []isogate.Label
 	keys   []isogate.Label // of the names that seg stands for
@@ -78,27 +77,45 @@ type step struct {
 	loop     bool  // stays on every member and element: ** and rest
 }
 
+// vagueness orders paths that match one value by what they leave open: ** most of
+// all, then *, then [].
+var vagueness = [...]int{segKey: 0, segAny: 1 << 8, segDeep: 1 << 16, segElem: 1, segWhere: 0}
+
 type compiler struct {
 	tree   *Tree
 	steps  []*step
 	nodes  map[string]*node
 	shapes map[string]*shape
 	sets   map[string]int32
-	todo   []func() error
+	todo   []job
 	edges  int
+	err    error // the first bound that was met
+}
+
+// job is a state whose ways out are still to be found.
+type job struct {
+	node *node
+	set  []int
+}
+
+// limit notes that a bound was met, after which nothing more is built.
+func (c *compiler) limit(format string, bound int) {
+	if c.err == nil {
+		c.err = fmt.Errorf(format, bound)
+	}
 }
 
 // grow adds a step below parent.
 func (c *compiler) grow(parent *step, seg segment) *step {
-	s := &step{parent: parent, seg: seg, id: len(c.steps), loop: seg.kind == segDeep, byKey: map[segment]*step{}}
+	s := &step{parent: parent, seg: seg, id: len(c.steps), loop: seg.kind == segDeep}
 	c.steps = append(c.steps, s)
 	if parent != nil {
 		parent.children = append(parent.children, s)
-		s.path = parent.path + seg.joined(parent.path == "")
-		s.wild = parent.wild
-		if seg.kind == segAny || seg.kind == segDeep {
-			s.wild++
+		if seg.kind == segDeep {
+			parent.deep = s
 		}
+		s.path = parent.path + seg.joined(parent.path == "")
+		s.vague = parent.vague + vagueness[seg.kind]
 	}
 	return s
 }
@@ -108,6 +125,9 @@ func (c *compiler) child(s *step, seg segment) *step {
 	next := s.byKey[seg]
 	if next == nil {
 		next = c.grow(s, seg)
+		if s.byKey == nil {
+			s.byKey = map[segment]*step{}
+		}
 		s.byKey[seg] = next
 	}
 	return next
@@ -151,7 +171,7 @@ func (c *compiler) add(root *step, spec *Spec) error {
 		s.in.shadow, s.in.loop = s, s.loop
 		s.rest.shadow, s.rest.loop = s, true
 		s.in.path, s.rest.path = s.path, memberOf(s.path)
-		s.in.wild, s.rest.wild = s.wild, s.wild+1
+		s.in.vague, s.rest.vague = s.vague, s.vague+vagueness[segDeep]
 		s.rest.seg.kind = segDeep
 	}
 	return nil
@@ -187,10 +207,12 @@ func (s *step) names() []isogate.Label {
 // close adds what ** reaches without a member or element between, and puts the set in order.
 func (c *compiler) close(set []int) []int {
 	for i := 0; i < len(set); i++ {
-		for _, child := range c.steps[set[i]].below() {
-			if child.seg.kind == segDeep {
-				set = append(set, child.id)
-			}
+		s := c.steps[set[i]]
+		if s.shadow != nil && s == s.shadow.in {
+			s = s.shadow
+		}
+		if s.deep != nil {
+			set = append(set, s.deep.id)
 		}
 	}
 	return ordered(set)
@@ -211,16 +233,17 @@ func setKey(set []int) string {
 }
 
 // node returns the state for a set of steps, closed and in order; nil for none.
-func (c *compiler) node(set []int) (*node, error) {
-	if len(set) == 0 {
-		return nil, nil
+func (c *compiler) node(set []int) *node {
+	if len(set) == 0 || c.err != nil {
+		return nil
 	}
 	id := setKey(set)
 	if n := c.nodes[id]; n != nil {
-		return n, nil
+		return n
 	}
 	if len(c.nodes) == maxNodes {
-		return nil, fmt.Errorf("the paths make more than %d places; use fewer * and ** that match the same values", maxNodes)
+		c.limit("the paths make more than %d places; use fewer * and ** that match the same values", maxNodes)
+		return nil
 	}
 	n := &node{}
 	c.nodes[id] = n
@@ -234,8 +257,8 @@ func (c *compiler) node(set []int) (*node, error) {
 	n.place = c.place(path, n.set)
 	n.member = c.unknown(memberOf(path))
 	n.elem = c.unknown(elementOf(path))
-	c.todo = append(c.todo, func() error { return c.expand(n, set) })
-	return n, nil
+	c.todo = append(c.todo, job{n, set})
+	return n
 }
 
 // unknown makes the state of what is not named: it has no way out.
@@ -267,7 +290,7 @@ func elementOf(path string) string {
 }
 
 // expand finds what follows a state.
-func (c *compiler) expand(n *node, set []int) (err error) {
+func (c *compiler) expand(n *node, set []int) {
 	var inner, live []int
 	for _, id := range set {
 		s := c.steps[id]
@@ -286,24 +309,21 @@ func (c *compiler) expand(n *node, set []int) (err error) {
 				inner = append(inner, id)
 			}
 		}
-		if n.inner, err = c.node(ordered(inner)); err != nil {
-			return err
-		}
+		n.inner = c.node(ordered(inner))
 	}
 	if live == nil {
-		return nil
+		return
 	}
 	id := setKey(live)
-	if n.shape = c.shapes[id]; n.shape != nil {
-		return nil
+	if n.shape = c.shapes[id]; n.shape == nil {
+		n.shape = c.shape(live)
+		c.shapes[id] = n.shape
 	}
-	n.shape, err = c.shape(live)
-	c.shapes[id] = n.shape
-	return err
 }
 
-func (c *compiler) shape(live []int) (sh *shape, err error) {
-	sh = &shape{anyKeys: -1}
+// shape finds what may follow the steps of a state that have followers.
+func (c *compiler) shape(live []int) *shape {
+	sh := &shape{anyKeys: -1}
 	var names []string
 	seen := map[string]bool{}
 	var any, elem []int
@@ -334,17 +354,14 @@ func (c *compiler) shape(live []int) (sh *shape, err error) {
 		}
 	}
 	if c.edges += len(names) + 2; c.edges > maxEdges {
-		return nil, fmt.Errorf("the paths make more than %d ways between places; use fewer * and ** that match the same values", maxEdges)
+		c.limit("the paths make more than %d ways between places; use fewer * and ** that match the same values", maxEdges)
+		return nil
 	}
 	if keys != nil {
 		sh.anyKeys = c.set(keys)
 	}
-	if sh.any, err = c.node(c.close(slices.Clone(any))); err != nil {
-		return nil, err
-	}
-	if sh.elem, err = c.node(c.close(slices.Clone(elem))); err != nil {
-		return nil, err
-	}
+	sh.any = c.node(c.close(slices.Clone(any)))
+	sh.elem = c.node(c.close(slices.Clone(elem)))
 	byName := map[string][]int{}
 	for _, id := range live {
 		for _, child := range c.steps[id].below() {
@@ -354,20 +371,14 @@ func (c *compiler) shape(live []int) (sh *shape, err error) {
 		}
 	}
 	for _, name := range names {
-		to, err := c.node(c.close(append(byName[name], any...)))
-		if err != nil {
-			return nil, err
-		}
-		sh.keys = append(sh.keys, newEdge(name, to))
+		sh.keys = append(sh.keys, newEdge(name, c.node(c.close(append(byName[name], any...)))))
 	}
-	if sh.where, err = c.selector(live, elem); err != nil {
-		return nil, err
-	}
+	sh.where = c.selector(live, elem)
 	sh.index(c.tree.seed)
 	sh.slot = c.tree.slots
 	c.tree.slots += len(sh.keys) + 1
 	c.tree.shapes = append(c.tree.shapes, sh)
-	return sh, nil
+	return sh
 }
 
 // index builds the hash table over the keys.
@@ -389,7 +400,7 @@ func (s *shape) index(seed maphash.Seed) {
 
 // selector determinises the selectors that follow a set of steps: one state for
 // each combination of texts that their members can have.
-func (c *compiler) selector(live, elem []int) (*selector, error) {
+func (c *compiler) selector(live, elem []int) *selector {
 	sel := &selector{}
 	at := map[string]int{}
 	type choice struct {
@@ -417,14 +428,15 @@ func (c *compiler) selector(live, elem []int) (*selector, error) {
 		}
 	}
 	if choices == nil {
-		return nil, nil
+		return nil
 	}
 	total := 1
 	for i := range sel.keys {
 		sel.keys[i].stride = total
 		total *= len(sel.keys[i].values) + 1
 		if c.edges+total > maxEdges {
-			return nil, fmt.Errorf("selectors by different members make more than %d combinations; use fewer of them on one array", maxEdges)
+			c.limit("selectors by different members make more than %d combinations; use fewer of them on one array", maxEdges)
+			return nil
 		}
 	}
 	c.edges += total
@@ -437,12 +449,9 @@ func (c *compiler) selector(live, elem []int) (*selector, error) {
 				set = append(set, ch.id)
 			}
 		}
-		var err error
-		if sel.nodes[i], err = c.node(c.close(set)); err != nil {
-			return nil, err
-		}
+		sel.nodes[i] = c.node(c.close(set))
 	}
-	return sel, nil
+	return sel
 }
 
 // accepted returns the labels of a state and the types that all of its lines take.
@@ -489,7 +498,7 @@ func (c *compiler) named(set []int, s *step) bool {
 }
 
 // bestPath returns the path to print for a state: that of a line, if one names
-// it, with the fewest wildcards.
+// it, that leaves the least open.
 func (c *compiler) bestPath(set []int) string {
 	var best *step
 	better := func(a, b *step) bool {
@@ -497,8 +506,8 @@ func (c *compiler) bestPath(set []int) string {
 		switch {
 		case la != lb:
 			return la
-		case a.wild != b.wild:
-			return a.wild < b.wild
+		case a.vague != b.vague:
+			return a.vague < b.vague
 		}
 		return strings.Compare(a.path, b.path) < 0
 	}
@@ -552,6 +561,6 @@ func (c *compiler) finish() {
 
 func comparePlaces(a, b Place) int {
 	return cmp.Or(
-		strings.Compare(a.Path, b.Path), a.Set-b.Set, int(a.Types)-int(b.Types), a.KeySet-b.KeySet,
+		strings.Compare(a.Path, b.Path), len(a.Labels)-len(b.Labels), a.Set-b.Set, int(a.Types)-int(b.Types), a.KeySet-b.KeySet,
 	)
 }

@@ -116,6 +116,10 @@ func TestFormNames(t *testing.T) {
 			t.Errorf("%s: %s, %v", unclassified, out, err)
 		}
 	}
+	r = rulesFor(compile(t, line(t, "*", "allow.any", keyed("refuse.name"))), isogate.Token)
+	if out, _, err := run(t, formFormat{}, []byte("zz=1"), r, 1); err == nil {
+		t.Errorf("a refused name leaves: %s", out)
+	}
 	// Dropped for its name, but what its JSON holds still counts.
 	r = rulesFor(compile(t, line(t, "*", "allow.any", keyed("drop.name"), parses), line(t, "*.no", "refuse.no")), isogate.Token)
 	if out, _, err := run(t, formFormat{}, []byte("zz=1"), r, 1); err != nil || len(out) != 0 {

@@ -430,4 +430,54 @@ func TestTally(t *testing.T) {
 	if got := tally.Fields(nil); len(got) != 0 {
 		t.Errorf("after Reset: %v", got)
 	}
+	for range 3 { // the room of a table that is gone is used again
+		tally.Reset()
+		if _, err := (jsonFormat{}).Rewrite(nil, []byte(`{"zz":"x"}`), rulesFor(r.Tree, isogate.Redact), fakeReplacer{}, &tally); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := read(); got != "? unclassified redact 1\n?#name unclassified hash 1" || len(tally.parts) != 1 {
+		t.Errorf("counted in %d parts\n%s", len(tally.parts), got)
+	}
+}
+
+// TestSelected has elements that are too large to be looked through, and broken ones.
+func TestSelected(t *testing.T) {
+	r := rulesFor(compile(t, line(t, "[key=a].v", "allow.a"), line(t, "[id=b].v", "allow.b"), line(t, "[key=c][id=d].v", "allow.c")), isogate.Token)
+	r.Limits = Limits{Value: 40, Body: 1 << 20}
+	for _, c := range []struct{ in, want string }{
+		{`[ {"v":"x","key":"a"} ,{"v":"x","key":"a","id":"b"},{"v":"x","id":"b"}]`, `[ {"v":"x","key":"T"} ,{"v":"x","key":"T","id":"T"},{"v":"x","id":"T"}]`},
+		{`[{"v":"x","key":"b"},{"v":"x","id":"a"}]`, `[{"K":"T","key":"T"},{"K":"T","id":"T"}]`},
+		{`[{"v":"x","k":{"key":"a"}},"a",[{"v":1}]]`, `[{"K":"T","K":{"K":"T"}},"T",[{"K":5}]]`},
+		{`[{"v":"\"},{\"key\":","key":"\u0061"}]`, `[{"v":"\"},{\"key\":","key":"T"}]`},
+		{`[{}]`, `[{}]`},
+		{`[]`, `[]`},
+	} {
+		out, _, err := run(t, jsonFormat{}, []byte(c.in), r, 1, 2, 3, 7, 20)
+		if err != nil || normal(short(out)) != c.want {
+			t.Errorf("%s leaves %s, not %s: %v", c.in, short(out), c.want, err)
+		}
+	}
+	for _, c := range []struct {
+		in     string
+		offset int64
+		reason string
+	}{
+		{`[{"v":"0123456789012345678901234567","key":"a"}]`, 1, "longer than 40"},
+		{`[{"v":"x"`, 9, "ends too early"},
+		{`[{"v":"x","key":"a`, 18, "ends too early"},
+		{`[{"v":"x\`, 9, "ends too early"},
+		{`[{"v":]},{}]`, 6, "no value"},
+		{`[`, 1, "ends too early"},
+		{`[{},`, 4, "ends too early"},
+		{`[{},  `, 6, "ends too early"},
+		{`[{},` + strings.Repeat(" ", maxSpace+1) + `{}]`, 4, "white space"},
+		{`[{"key":"a","key":"b"}]`, 12, "same name"},
+	} {
+		_, _, err := run(t, jsonFormat{}, []byte(c.in), r, 1, 2, 50)
+		var refusal *Refusal
+		if !errors.As(err, &refusal) || refusal.Offset != c.offset || !strings.Contains(refusal.Reason, c.reason) {
+			t.Errorf("%.40s: %v, want %q at %d", c.in, err, c.reason, c.offset)
+		}
+	}
 }

@@ -1,5 +1,10 @@
 package payload
 
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
 // prescan looks through an element of a keyed array for the members that say
 // which place it is, before it is walked. It trusts the element to be JSON: the
 // walk that follows refuses one that is not. It goes on where it stopped when
@@ -12,9 +17,10 @@ type prescan struct {
 	key      int  // the selector's key that the member is, plus 1; 0 for none
 	sum      int  // index into the selector's places
 	begun    bool
+	text     []byte // an unescaped string
 }
 
-func (p *prescan) reset() { *p = prescan{} }
+func (p *prescan) reset() { *p = prescan{text: p.text} }
 
 // scan reads b, which begins with the element, and reports whether it reached
 // the element's end.
@@ -54,6 +60,17 @@ func (p *prescan) scan(b []byte, where *selector) bool {
 // inside reads on in a string, and reports whether it reached its end.
 func (p *prescan) inside(b []byte, where *selector) bool {
 	for p.i < len(b) && b[p.i] != '"' {
+		if len(b)-p.i >= 8 {
+			m := special8(binary.LittleEndian.Uint64(b[p.i:]))
+			if m == 0 {
+				p.i += 8
+				continue
+			}
+			p.i += bits.TrailingZeros64(m) >> 3
+			if b[p.i] == '"' {
+				break
+			}
+		}
 		if b[p.i] == '\\' {
 			p.escaped = true
 			if p.i+1 == len(b) {
@@ -72,32 +89,22 @@ func (p *prescan) inside(b []byte, where *selector) bool {
 	if p.depth != 1 {
 		return true
 	}
+	if p.escaped {
+		p.text = appendUnescaped(p.text[:0], text)
+		text = p.text
+	}
 	switch {
 	case !p.value:
 		p.key = 0
 		for k := range where.keys {
-			if p.same(text, where.keys[k].key) {
+			if where.keys[k].key == string(text) {
 				p.key = k + 1
 			}
 		}
 	case p.key > 0:
 		k := &where.keys[p.key-1]
-		var v int
-		if p.escaped {
-			v = k.values[string(appendUnescaped(nil, text))]
-		} else {
-			v = k.values[string(text)]
-		}
-		p.sum += v * k.stride
+		p.sum += k.values[string(text)] * k.stride
 		p.key = 0
 	}
 	return true
-}
-
-// same compares the string at hand with a name.
-func (p *prescan) same(text []byte, name string) bool {
-	if p.escaped {
-		return string(appendUnescaped(nil, text)) == name
-	}
-	return string(text) == name
 }

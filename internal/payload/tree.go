@@ -265,17 +265,12 @@ func (n *node) elements() *node {
 }
 
 // selected returns where an element leads whose members sum up to sum.
-func (n *node) selected(sum int) *node {
-	if to := n.shape.where.nodes[sum]; to != nil {
-		return to
-	}
-	return n.elem
-}
+func (n *node) selected(sum int) *node { return n.shape.where.nodes[sum] }
 
 // selector leads to an element by the texts of some of its members.
 type selector struct {
 	keys  []selectorKey
-	nodes []*node // by the sum of stride × value; nil leads to the node's own elem
+	nodes []*node // by the sum of stride × value
 }
 
 type selectorKey struct {

@@ -23,6 +23,7 @@ const (
 	atColon                    // :
 	atFirstElem                // an element or ]
 	atElem                     // an element
+	inElem                     // an element that is being looked through; the body may end here
 	atAfter                    // a comma or what closes
 	atEnd                      // nothing but white space
 	atLine                     // the next line of NDJSON
@@ -61,7 +62,7 @@ refill:
 		if w.ioErr != nil {
 			return w.ioErr
 		}
-		if w.resume != inToken && w.resume != atEnd && w.resume != atLine {
+		if w.resume != inToken && w.resume != inElem && w.resume != atEnd && w.resume != atLine {
 			return w.broken(len(w.buf), n.place, "the text ends too early")
 		}
 	}
@@ -86,7 +87,7 @@ refill:
 		goto colon
 	case atFirstElem:
 		goto firstElem
-	case atElem:
+	case atElem, inElem:
 		goto elem
 	case atAfter:
 		goto after
@@ -473,7 +474,7 @@ elem:
 				return w.broken(i, n.place, fmt.Sprintf("an element that is selected by a member is longer than %d bytes", w.limits.Value))
 			}
 			if !w.last {
-				w.resume = atElem
+				w.resume = inElem
 				goto refill
 			}
 		}

@@ -121,7 +121,7 @@ func (w *walker) restart() {
 	w.i, w.sep, w.copied, w.n0, w.n1 = 0, 0, 0, 0, 0
 	w.depth, w.mute = 0, 0
 	w.seen.hashes, w.seen.names, w.bits = w.seen.hashes[:0], 0, w.bits[:0]
-	w.pre = prescan{}
+	w.pre.reset()
 }
 
 // release puts a walker back, without what it must not keep alive.
