@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/isogate/isogate/internal/isogatetest"
 )
 
 // gatewayQuestion: TLS in, TLS out, HTTP/1.1, connections that stay open. The
@@ -34,8 +36,8 @@ func gatewayQuestion(ctx context.Context, b *bench, r *report) error {
 		"titles must have been replaced.")
 
 	names := []string{"direct", "nginx", "haproxy", "ReverseProxy", "isogate"}
-	rss := map[string]float64{}
-	if rss["before"], err = w.rss("isogate"); err != nil {
+	before, err := w.memory("isogate")
+	if err != nil {
 		return err
 	}
 	var rates [][]series
@@ -65,6 +67,10 @@ func gatewayQuestion(ctx context.Context, b *bench, r *report) error {
 			times(us / find(ss, "direct").median())})
 	}
 	r.table([]string{"isogate, 32 connections", "× ReverseProxy", "× better of nginx and haproxy", "× direct"}, rows)
+	for i, size := range sizes {
+		ratio := find(rates[i], "isogate").median() / find(rates[i], "ReverseProxy").median()
+		r.budget("requests per second, "+size.title+", 32 connections", "≥ 0.9 × ReverseProxy", ratio >= 0.9, times(ratio))
+	}
 	rows = nil
 	for _, name := range names {
 		rows = append(rows, []string{name, number(find(rates[0], name)), number(find(rates[1], name))})
@@ -74,7 +80,7 @@ func gatewayQuestion(ctx context.Context, b *bench, r *report) error {
 	if err := w.latency(ctx, b, r, names); err != nil {
 		return err
 	}
-	return w.footprint(ctx, b, r, rss)
+	return w.footprint(ctx, b, r, before)
 }
 
 // arrived sends one request through isogate and looks at what came out.
@@ -127,25 +133,27 @@ func (w *world) latency(ctx context.Context, b *bench, r *report, names []string
 			fmt.Sprintf("%.2f ms ± %.0f %%", p50[n].median(), 100*p50[n].spread()),
 			fmt.Sprintf("%.2f ms ± %.0f %%", p99[n].median(), 100*p99[n].spread())})
 	}
+	a50, a99 := p50["isogate"].median()-p50["direct"].median(), p99["isogate"].median()-p99["direct"].median()
+	r.budget("added latency, one connection, p50 / p99", "≤ 0.6 ms / ≤ 3 ms", a50 <= 0.6 && a99 <= 3, fmt.Sprintf("%.2f ms / %.2f ms", a50, a99))
 	r.say("One connection, 1 KiB. Added is what is more than direct; isogate's has a disk sync in it.")
 	r.table([]string{"latency", "added p50", "added p99", "p50", "p99"}, rows)
 	return nil
 }
 
-// footprint: memory before and after all that load, time to ready, size of the binary.
-func (w *world) footprint(ctx context.Context, b *bench, r *report, rss map[string]float64) error {
-	after, err := w.rss("isogate")
+// footprint: memory before and after all that load, swaps under load, time to ready, size of the binary.
+func (w *world) footprint(ctx context.Context, b *bench, r *report, before held) error {
+	after, err := w.memory("isogate")
 	if err != nil {
 		return err
 	}
-	rss["after"] = after
 	// What the runtime gives back, it gives back behind.
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(30 * time.Second):
 	}
-	if rss["idle"], err = w.rss("isogate"); err != nil {
+	idle, err := w.memory("isogate")
+	if err != nil {
 		return err
 	}
 	info, err := os.Stat(w.isogate)
@@ -160,14 +168,65 @@ func (w *world) footprint(ctx context.Context, b *bench, r *report, rss map[stri
 		}
 		cold.figures = append(cold.figures, took.Seconds()*1000)
 	}
+	swaps, swapped, err := w.swap(ctx, 10*b.turn)
+	if err != nil {
+		return err
+	}
 	r.table([]string{"isogate", ""}, [][]string{
-		{"memory (RSS) before load", fmt.Sprintf("%.1f MiB", rss["before"])},
-		{"right after all the load above", fmt.Sprintf("%.1f MiB", rss["after"])},
-		{"after 30 s of rest", fmt.Sprintf("%.1f MiB", rss["idle"])},
+		{"resident memory after the first requests", before.String()},
+		{"right after all the load above", after.String()},
+		{"after 30 s of rest", idle.String()},
+		{"reloads of a pack of 1,001 transits and 20,017 fields under load, 32 connections", fmt.Sprintf("%d, with %d of %d requests failed", swaps, swapped.Failed, swapped.Requests)},
 		{"from start to `/readyz`, new tenant, keys and journal made", fmt.Sprintf("%.0f ms ± %.0f %%", cold.median(), 100*cold.spread())},
 		{"binary, static, stripped", fmt.Sprintf("%.1f MiB", float64(info.Size())/(1<<20))},
 	})
+	r.budget("memory after load, at rest", "within 10 % of before, < 80 MiB", idle.all <= 1.1*before.all && idle.all < 80, fmt.Sprintf("%+.0f %%, %.0f MiB", 100*(idle.all/before.all-1), idle.all))
+	r.budget("start to ready", "≤ 300 ms", cold.median() <= 300, fmt.Sprintf("%.0f ms", cold.median()))
+	r.budget("binary", "≤ 60 MiB", info.Size() <= 60<<20, fmt.Sprintf("%.1f MiB", float64(info.Size())/(1<<20)))
+	r.budget("swap of a large pack under load", "no failed request", swapped.Failed == 0 && swaps > 0, fmt.Sprintf("%d of %d", swapped.Failed, swapped.Requests))
 	return nil
+}
+
+// swap adds 1,000 transits to the pack and has it loaded again and again while
+// the load goes on. It counts the reloads that were signalled; the gateway's log
+// says that each was done.
+func (w *world) swap(ctx context.Context, d time.Duration) (int, loaded, error) {
+	if err := writeTransits(w.path("pack"), 1000, 20, string(isogatetest.Product), "support-portal"); err != nil {
+		return 0, loaded{}, err
+	}
+	p, err := w.process("isogate")
+	if err != nil {
+		return 0, loaded{}, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				_ = p.Signal(syscall.SIGHUP)
+			}
+		}
+	}()
+	l, err := w.load(ctx, "isogate", "small.json", 32, d)
+	cancel()
+	<-done
+	if err != nil {
+		return 0, l, err
+	}
+	log, err := os.ReadFile(w.path("isogate.out"))
+	if err != nil {
+		return 0, l, err
+	}
+	if bytes.Contains(log, []byte("not reloaded")) {
+		return 0, l, fmt.Errorf("the pack of 1,000 transits was not taken:\n%s", log)
+	}
+	return bytes.Count(log, []byte("msg=reloaded")), l, nil
 }
 
 // coldStart starts a gateway with a state of its own and waits until it says that it is ready.

@@ -83,6 +83,9 @@ func journalQuestion(ctx context.Context, b *bench, r *report) error {
 			return err
 		}
 		n := fmt.Sprint(writers)
+		if ratio := ss[0].median() / ss[1].median(); writers == 32 {
+			r.budget("32 writers, durable before release", "≥ 0.6 × raw append + fdatasync", ratio >= 0.6, times(ratio))
+		}
 		ratios = append(ratios, []string{n, times(ss[0].median() / ss[1].median())})
 		rates = append(rates, []string{n, number(ss[0]), number(ss[1])})
 		waits = append(waits, []string{n, fmt.Sprintf("%.2f ms", p50[0].median()), fmt.Sprintf("%.2f ms", p50[1].median())})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -61,19 +62,24 @@ func planQuestion(ctx context.Context, b *bench, r *report) error {
 	var rows [][]string
 	for i := range found {
 		f, l := found[i], loadedIn[i]
-		rows = append(rows, []string{f.name, times(found[0].median() / f.median()), fmt.Sprintf("%.0f ns ± %.0f %%", 1e7/f.median(), 100*f.spread()),
+		rows = append(rows, []string{f.name, times(f.median() / found[0].median()), fmt.Sprintf("%.0f ns ± %.0f %%", 1e7/f.median(), 100*f.spread()),
 			fmt.Sprintf("%.0f ms ± %.0f %%", l.median(), 100*l.spread())})
 	}
+	r.budget("ten times the transits", "< 10 % slower", found[1].median() > 0.9*found[0].median(), times(found[1].median()/found[0].median()))
+	r.budget("pack of 1,000 transits and 20,000 fields: load", "≤ 1 s", loadedIn[2].median() <= 1000, fmt.Sprintf("%.0f ms", loadedIn[2].median()))
 	r.table([]string{"transits", "lookup, speed × 10 transits", "lookup", "load"}, rows)
 	return nil
 }
 
 // writePack writes a pack with n transits, each with a contract of its own.
 func writePack(dir string, n, fields int) error {
-	files := map[string]string{
-		"pack.yaml":         "pack: large\nversion: 1\n",
-		"destinations.yaml": "destinations:\n  - {name: far, url: https://far.example}\n",
-	}
+	return errors.Join(
+		write(dir, "pack.yaml", "pack: large\nversion: 1\n"),
+		write(dir, "destinations.yaml", "destinations:\n  - {name: far, url: https://far.example}\n"),
+		writeTransits(dir, n, fields, "product/bench", "far"))
+}
+
+func writeTransits(dir string, n, fields int, source, destination string) error {
 	labels := []string{"personal.contact.email", "personal.name.display", "identifier.user.account_id", "ugc.title", "system.metadata"}
 	for i := range n {
 		var c, t strings.Builder
@@ -81,21 +87,22 @@ func writePack(dir string, n, fields int) error {
 		for f := range fields {
 			fmt.Fprintf(&c, "  items[].field-%d.value-%d: %s\n", f, i, labels[f%len(labels)])
 		}
-		fmt.Fprintf(&t, "transit: area-%d\npurpose: support\nsource: [product/bench]\ndestination: far\nconsent: none\nmatch: [\"POST /v1/area-%d/{id}/items\"]\nrequest:\n  contract: area-%d\n  path: {id: identifier.content.id}\n  release:\n", i, i, i)
+		fmt.Fprintf(&t, "transit: area-%d\npurpose: support\nsource: [%s]\ndestination: %s\nconsent: none\nmatch: [\"POST /v1/area-%d/{id}/items\"]\nrequest:\n  contract: area-%d\n  path: {id: identifier.content.id}\n  release:\n",
+			i, source, destination, i, i)
 		for _, l := range []string{"personal.contact.email", "personal.name.display", "identifier.**", "system.**"} {
 			fmt.Fprintf(&t, "    - {label: %q, as: allow, handling: transit-only, because: Needed, owner: bench, until: 2099-12-31}\n", l)
 		}
-		files[fmt.Sprintf("contracts/area-%d.yaml", i)] = c.String()
-		files[fmt.Sprintf("transits/area-%d.yaml", i)] = t.String()
-	}
-	for name, text := range files {
-		p := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
+		if err := errors.Join(write(dir, fmt.Sprintf("contracts/area-%d.yaml", i), c.String()), write(dir, fmt.Sprintf("transits/area-%d.yaml", i), t.String())); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func write(dir, name, text string) error {
+	p := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(p), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(p, []byte(text), 0o600)
 }

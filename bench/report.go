@@ -11,11 +11,30 @@ import (
 
 // report is the part of one question.
 type report struct {
-	name string
-	b    strings.Builder
+	name    string
+	b       strings.Builder
+	budgets [][]string
 }
 
-func (r *report) String() string { return r.b.String() }
+// String is the part with the table of its budgets at its end.
+func (r *report) String() string {
+	if len(r.budgets) == 0 {
+		return r.b.String()
+	}
+	var with report
+	with.b.WriteString(r.b.String())
+	with.table([]string{"budget", "is", "reached", ""}, r.budgets)
+	return with.b.String()
+}
+
+// budget says whether a figure is where it must be.
+func (r *report) budget(what, is string, met bool, reached string) {
+	word := "met"
+	if !met {
+		word = "**missed**"
+	}
+	r.budgets = append(r.budgets, []string{what, is, reached, word})
+}
 
 // say writes a paragraph, or whatever Markdown is given.
 func (r *report) say(format string, args ...any) { fmt.Fprintf(&r.b, format+"\n\n", args...) }
@@ -43,6 +62,9 @@ type document struct {
 	head string
 	part map[string]string
 }
+
+// notesFile is written by hand: where a budget is missed, why.
+const notesFile = "notes.md"
 
 var partRE = regexp.MustCompile(`(?s)<!-- begin (\w+) -->\n(.*?)<!-- end (\w+) -->\n`)
 
@@ -74,6 +96,11 @@ func (d *document) save() error {
 			fmt.Fprintf(&b, "<!-- begin %s -->\n%s<!-- end %s -->\n\n", q.name, p, q.name)
 		}
 	}
+	notes, err := os.ReadFile(notesFile)
+	if err != nil {
+		return err
+	}
+	b.Write(notes)
 	return os.WriteFile(d.file, []byte(strings.TrimRight(b.String(), "\n")+"\n"), 0o644)
 }
 

@@ -42,6 +42,7 @@ func walkerQuestion(ctx context.Context, b *bench, r *report) error {
 	names := []string{"isogate", "encoding/json any", "jsontext tokens", "sonic AST", "sonic preorder", "fastjson"}
 	var ratios, rates, facts [][]string
 	var toAny, toBest []float64
+	var most float64
 	for _, d := range docs {
 		c, err := infer(d.body, walkerPaths)
 		if err != nil {
@@ -83,12 +84,16 @@ func walkerQuestion(ctx context.Context, b *bench, r *report) error {
 				panic(err) // it has just worked
 			}
 		})
+		most = max(most, allocs)
 		facts = append(facts, []string{d.name, plain(float64(len(d.body)) / 1e3), fmt.Sprint(len(c.specs)), fmt.Sprintf("%.1f %%", 100*c.share), fmt.Sprintf("%.0f", allocs)})
 	}
 	ratios = append(ratios, []string{"**geometric mean**", "**" + times(mean(toAny)) + "**", "**" + times(mean(toBest)) + "**", ""})
 	r.table([]string{"isogate ×", "encoding/json any", "the best library", "jsontext, the strictest"}, ratios)
 	r.table(append([]string{"MB/s"}, names...), rates)
 	r.table([]string{"document", "kB", "paths", "strings replaced", "isogate's allocations"}, facts)
+	r.budget("× encoding/json any, geometric mean", "≥ 15", mean(toAny) >= 15, times(mean(toAny)))
+	r.budget("× the best library, geometric mean", "≥ 2", mean(toBest) >= 2, times(mean(toBest)))
+	r.budget("allocations per document after the first", "0", most == 0, fmt.Sprintf("%.0f", most))
 	return streaming(ctx, r, docs, rep)
 }
 
@@ -169,6 +174,7 @@ func streaming(ctx context.Context, r *report, docs []payloadDoc, rep payload.Re
 		return err
 	}
 	took := time.Since(begin)
+	r.budget("memory when streaming", "bounded by the largest value", endless.peak < base+(4<<20), fmt.Sprintf("+%.1f MiB", float64(max(endless.peak, base)-base)/(1<<20)))
 	r.say("Streamed, never held: an array of %d such documents (`%s`), %.0f MB, at %.0f MB/s; the heap grew by at most %.1f MiB.",
 		endless.sent, doc.name, float64(endless.bytes)/1e6, float64(endless.bytes)/1e6/took.Seconds(), float64(max(endless.peak, base)-base)/(1<<20))
 	return nil
@@ -259,5 +265,7 @@ func contractQuestion(ctx context.Context, b *bench, r *report) error {
 		rows = append(rows, []string{s.name, times(s.median() / ss[0].median()), number(s)})
 	}
 	r.table([]string{"paths", "× 200 paths", "MB/s"}, rows)
+	ten := ss[1].median() / ss[0].median()
+	r.budget("ten times the paths", "< 10 % slower", ten > 0.9, times(ten))
 	return nil
 }

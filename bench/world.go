@@ -346,15 +346,35 @@ func (w *world) load(ctx context.Context, name, body string, conns int, d time.D
 	return out, nil
 }
 
-// rss is the resident memory of a contestant in MiB.
-func (w *world) rss(name string) (float64, error) {
+// process is a contestant that start started.
+func (w *world) process(name string) (*os.Process, error) {
 	for _, cmd := range w.running {
-		if filepath.Base(cmd.Args[0]) != name {
-			continue
+		if filepath.Base(cmd.Args[0]) == name {
+			return cmd.Process, nil
 		}
-		kb, _, _ := strings.Cut(field(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid), "VmRSS"), " ")
-		f, err := strconv.ParseFloat(kb, 64)
-		return f / 1024, err
 	}
-	return 0, fmt.Errorf("%s does not run", name)
+	return nil, fmt.Errorf("%s does not run", name)
+}
+
+// held is what a contestant holds, in MiB: all that is resident, and of that
+// what is not a page of a file.
+type held struct{ all, anon float64 }
+
+func (h held) String() string { return fmt.Sprintf("%.1f MiB, of which %.1f anonymous", h.all, h.anon) }
+
+func (w *world) memory(name string) (held, error) {
+	p, err := w.process(name)
+	if err != nil {
+		return held{}, err
+	}
+	read := func(what string) float64 {
+		kb, _, _ := strings.Cut(field(fmt.Sprintf("/proc/%d/status", p.Pid), what), " ")
+		f, _ := strconv.ParseFloat(kb, 64)
+		return f / 1024
+	}
+	h := held{read("VmRSS"), read("RssAnon")}
+	if h.all == 0 {
+		return h, fmt.Errorf("the memory of %s cannot be read", name)
+	}
+	return h, nil
 }
