@@ -89,6 +89,10 @@ func (j *Journal) encode(dst []byte, e *isogate.Entry) ([]byte, error) {
 	return dst, nil
 }
 
+// laterWithin is how long an entry of AppendLater waits for others at the most
+// before it is committed.
+const laterWithin = 20 * time.Millisecond
+
 // writeLoop is the one writer: it commits one group after the other until the
 // queue is stopped and empty.
 func (j *Journal) writeLoop() error {
@@ -96,10 +100,19 @@ func (j *Journal) writeLoop() error {
 	retry := time.NewTimer(0)
 	retry.Stop()
 	defer retry.Stop()
+	soon := time.NewTimer(0)
+	soon.Stop()
+	defer soon.Stop()
 	var again []item
 	for {
 		select {
 		case <-j.queue.wake:
+		case <-j.queue.idle:
+			// Entries that nobody waits for share the sync of the next one that
+			// somebody does; only where none comes do they get one of their own.
+			soon.Reset(laterWithin)
+			continue
+		case <-soon.C:
 		case <-retry.C:
 		case <-j.queue.halt:
 		}

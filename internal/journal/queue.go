@@ -31,9 +31,10 @@ type act struct {
 
 // group is the entries that share a transaction, and its outcome.
 type group struct {
-	again []item // of AppendLater, from groups that could not be committed
-	items []item
-	acts  []act
+	again   []item // of AppendLater, from groups that could not be committed
+	items   []item
+	awaited bool // somebody waits for one of them
+	acts    []act
 
 	// Set before done is closed.
 	base uint64 // seq of items[0]
@@ -44,7 +45,8 @@ type group struct {
 // queue collects a group while the one before it is committed.
 type queue struct {
 	max  int
-	wake chan struct{} // holds one token when the open group has something in it
+	wake chan struct{} // holds one token when somebody waits for the open group
+	idle chan struct{} // holds one token when the open group has only entries that nobody waits for
 	halt chan struct{} // closed by stop: the writer commits what is left and returns
 
 	mu     sync.Mutex // guards what follows
@@ -55,7 +57,7 @@ type queue struct {
 }
 
 func newQueue(limit int, c *clock) *queue {
-	return &queue{max: limit, clock: c, wake: make(chan struct{}, 1), halt: make(chan struct{}),
+	return &queue{max: limit, clock: c, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1), halt: make(chan struct{}),
 		open: &group{done: make(chan struct{})}}
 }
 
@@ -73,9 +75,14 @@ func (q *queue) put(ctx context.Context, e *isogate.Entry, tail []byte, later bo
 			e.ID, e.Time = q.clock.stamp()
 			g.items = append(g.items, item{id: e.ID, at: e.Time, tail: tail, later: later})
 			n := len(g.items)
+			first := !later && !g.awaited || n == q.max
+			g.awaited = g.awaited || !later
 			q.mu.Unlock()
-			if n == 1 {
-				q.signal()
+			switch {
+			case first:
+				signal(q.wake)
+			case n == 1:
+				signal(q.idle)
 			}
 			return g, n - 1, nil
 		}
@@ -100,7 +107,7 @@ func (q *queue) run(ctx context.Context, do func(context.Context, *store) error)
 	}
 	q.open.acts = append(q.open.acts, a)
 	q.mu.Unlock()
-	q.signal()
+	signal(q.wake)
 	select {
 	case err := <-a.done:
 		return err
@@ -109,9 +116,9 @@ func (q *queue) run(ctx context.Context, do func(context.Context, *store) error)
 	}
 }
 
-func (q *queue) signal() {
+func signal(c chan struct{}) {
 	select {
-	case q.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
