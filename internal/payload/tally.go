@@ -89,8 +89,11 @@ func (t *Tally) Fields(dst []isogate.Field) []isogate.Field {
 }
 
 func compareFields(a, b isogate.Field) int {
+	if c := cmp.Compare(a.Path, b.Path); c != 0 { // nearly always
+		return c
+	}
 	return cmp.Or(
-		cmp.Compare(a.Path, b.Path), cmp.Compare(a.Label, b.Label), cmp.Compare(a.Action, b.Action),
+		cmp.Compare(a.Label, b.Label), cmp.Compare(a.Action, b.Action),
 		cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Handling, b.Handling), cmp.Compare(a.TTL, b.TTL),
 	)
 }
