@@ -3,10 +3,12 @@ package main
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/isogatetest"
 )
 
@@ -50,6 +52,9 @@ func TestRotationKeepsOldTokensReadable(t *testing.T) {
 	}
 	if status := s.stop(syscall.SIGTERM); status != 0 {
 		t.Errorf("exit status %d", status)
+	}
+	if !slices.ContainsFunc(s.entries(), func(e isogate.Entry) bool { return e.Kind == isogate.KindKey && e.Act == "keys rotated" }) {
+		t.Error("the journal does not say that keys were rotated")
 	}
 }
 

@@ -230,8 +230,9 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 // promise: P10
 func (s *server) reload() {
 	plan, err := loadPlan(s.cfg.Pack)
+	rotated := false
 	if err == nil {
-		_, err = s.keys.Reload()
+		rotated, err = s.keys.Reload()
 	}
 	if err == nil {
 		err = s.certs.reload(s.now())
@@ -248,6 +249,10 @@ func (s *server) reload() {
 	}
 	s.gate.Swap(rules)
 	s.later(packEntry("pack loaded", plan))
+	if rotated {
+		s.later(&isogate.Entry{Kind: isogate.KindKey, Actor: "isogate serve", Act: "keys rotated",
+			Detail: map[string]string{"primary": fmt.Sprintf("%08x", s.keys.Primary())}})
+	}
 	s.logger.Info("reloaded", "pack", plan.Digest)
 }
 
