@@ -10,7 +10,6 @@ import (
 
 	"github.com/transparency-dev/merkle/rfc6962"
 	"github.com/transparency-dev/tessera/api/layout"
-	"github.com/transparency-dev/tessera/client"
 	"golang.org/x/mod/sumdb/note"
 )
 
@@ -54,7 +53,7 @@ func (r *Reader) Verify(ctx context.Context, vkey string) (Report, error) {
 	if err != nil {
 		return Report{}, withoutLines(err)
 	}
-	if err := r.verifyLog(ctx, vkey, rep.Size); err != nil {
+	if err := r.verifyLog(vkey, rep.Size); err != nil {
 		return Report{}, err
 	}
 	rep.Unsealed = next - min(next, rep.Size)
@@ -73,7 +72,7 @@ func withoutLines(err error) error {
 }
 
 // verifyLog checks what others read of the log, given that its tiles are sound.
-func (r *Reader) verifyLog(ctx context.Context, vkey string, size uint64) error {
+func (r *Reader) verifyLog(vkey string, size uint64) error {
 	key, err := note.NewVerifier(vkey)
 	if err != nil {
 		return err
@@ -91,7 +90,7 @@ func (r *Reader) verifyLog(ctx context.Context, vkey string, size uint64) error 
 	// It may have moved on while the entries were read, or not yet.
 	at := min(cp.Size, size)
 	if at == cp.Size {
-		root, err := t.root(ctx, at)
+		root, err := t.root(at)
 		if err != nil {
 			return r.wrap(err)
 		}
@@ -101,16 +100,16 @@ func (r *Reader) verifyLog(ctx context.Context, vkey string, size uint64) error 
 	}
 	for seq := uint64(0); seq < at; {
 		end := blockEnd(seq, at)
-		bundle, err := client.GetEntryBundle(ctx, t.fetch().ReadEntryBundle, seq/layout.EntryBundleWidth, at)
+		bundle, err := t.bundle(seq/layout.EntryBundleWidth, at)
 		if err != nil {
 			return damaged(0, "the log's bundle of the entries from %d on cannot be read: %v", seq, err)
 		}
-		leaves, err := t.leaves(ctx, seq, end, at)
+		leaves, err := t.leaves(seq, end, at)
 		if err != nil {
 			return r.wrap(err)
 		}
 		for i := range leaves {
-			if i >= len(bundle.Entries) || !bytes.Equal(rfc6962.DefaultHasher.HashLeaf(bundle.Entries[i]), leaves[i]) {
+			if i >= len(bundle) || !bytes.Equal(rfc6962.DefaultHasher.HashLeaf(bundle[i]), leaves[i]) {
 				return &DamageError{[]Damage{{Entry: true, Seq: seq + uint64(i), What: "its copy in the log's bundle is not what was sealed; the database has it right"}}} //nolint:gosec // i counts from 0
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -123,26 +124,49 @@ func BenchmarkRawFdatasync(b *testing.B) {
 	}
 }
 
-// BenchmarkSealed is the time from an entry's acknowledgement to a published
-// checkpoint over it, with the settings of production and a steady load.
+// BenchmarkSealed is the time from an entry's acknowledgement to the kept and
+// published checkpoint over it: alone, and while 32 writers append.
 func BenchmarkSealed(b *testing.B) {
-	cfg := newKey(b, "isogate/acme").config(b.TempDir())
-	cfg.SealEvery = 0
-	j, _ := open(b, cfg)
-	proto := big()
-	var times []time.Duration
-	for range b.N {
-		e := *proto
-		if err := j.Append(b.Context(), &e); err != nil {
-			b.Fatal(err)
-		}
-		at := time.Now()
-		eventually(b, "a checkpoint", func() bool { return j.seal.size() > e.Seq })
-		times = append(times, time.Since(at))
+	for _, load := range []int{0, 32} {
+		b.Run(fmt.Sprintf("writers=%d", load), func(b *testing.B) {
+			cfg := newKey(b, "isogate/acme").config(b.TempDir())
+			cfg.SealEvery = 0
+			j, _ := open(b, cfg)
+			proto := big()
+			stop := make(chan struct{})
+			var wg sync.WaitGroup
+			for range load {
+				wg.Go(func() {
+					for {
+						select {
+						case <-stop:
+							return
+						default:
+						}
+						e := *proto
+						if err := j.Append(b.Context(), &e); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			var times []time.Duration
+			for range b.N {
+				e := *proto
+				if err := j.Append(b.Context(), &e); err != nil {
+					b.Fatal(err)
+				}
+				at := time.Now()
+				eventually(b, "a checkpoint", func() bool { return j.seal.size() > e.Seq })
+				times = append(times, time.Since(at))
+			}
+			close(stop)
+			wg.Wait()
+			slices.Sort(times)
+			b.ReportMetric(float64(times[len(times)/2].Microseconds())/1000, "p50-ms")
+			b.ReportMetric(float64(times[len(times)*99/100].Microseconds())/1000, "p99-ms")
+			b.ReportMetric(0, "ns/op")
+		})
 	}
-	var sum time.Duration
-	for _, d := range times {
-		sum += d
-	}
-	b.ReportMetric(float64(sum.Milliseconds())/float64(len(times)), "ms/sealed")
 }

@@ -124,7 +124,7 @@ func (r *Reader) Export(ctx context.Context, w io.Writer, run Range) error {
 		if err != nil {
 			return err
 		}
-		leaves, err := t.leaves(ctx, seq, end, k.size)
+		leaves, err := t.leaves(seq, end, k.size)
 		if err != nil {
 			return r.wrap(err)
 		}
@@ -134,10 +134,10 @@ func (r *Reader) Export(ctx context.Context, w io.Writer, run Range) error {
 		seq = end
 	}
 	last := exportEnd{Checkpoint: string(k.note)}
-	if last.Left, err = t.nodes(ctx, compact.RangeNodes(0, run.First, nil), k.size); err != nil {
+	if last.Left, err = t.nodes(compact.RangeNodes(0, run.First, nil), k.size); err != nil {
 		return r.wrap(err)
 	}
-	if last.Right, err = t.nodes(ctx, compact.RangeNodes(run.End, k.size, nil), k.size); err != nil {
+	if last.Right, err = t.nodes(compact.RangeNodes(run.End, k.size, nil), k.size); err != nil {
 		return r.wrap(err)
 	}
 	if err := writeLine(out, last); err != nil {

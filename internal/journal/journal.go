@@ -137,7 +137,7 @@ func Open(ctx context.Context, cfg Config) (_ *Journal, err error) {
 	}
 	j.queue = newQueue(cfg.Queue, newClock(cfg.Now, last))
 	j.seal = newSealer(j, verifier)
-	if err := j.seal.examine(ctx, next); err != nil {
+	if err := j.seal.examine(ctx); err != nil {
 		return nil, err
 	}
 	j.next = next

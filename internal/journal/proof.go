@@ -14,7 +14,6 @@ import (
 	"github.com/transparency-dev/merkle/compact"
 	mproof "github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
-	"github.com/transparency-dev/tessera/client"
 	"golang.org/x/mod/sumdb/note"
 )
 
@@ -138,12 +137,15 @@ func (r *Reader) Prove(ctx context.Context, id isogate.EntryID) (Proof, error) {
 	if seq >= k.size {
 		return Proof{}, fmt.Errorf("journal %s: %s: %w", r.dir, id, ErrNothingSealed)
 	}
-	builder, err := client.NewProofBuilder(ctx, k.size, r.tree().fetch().ReadTile)
+	nodes, err := mproof.Inclusion(seq, k.size)
 	if err != nil {
 		return Proof{}, r.wrap(err)
 	}
-	hashes, err := builder.InclusionProof(ctx, seq)
+	hashes, err := r.tree().nodes(nodes.IDs, k.size)
 	if err != nil {
+		return Proof{}, r.wrap(err)
+	}
+	if hashes, err = nodes.Rehash(hashes, rfc6962.DefaultHasher.HashChildren); err != nil {
 		return Proof{}, r.wrap(err)
 	}
 	return newProof(body, seq, hashes, k.note), nil

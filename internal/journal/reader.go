@@ -8,13 +8,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/isogate/isogate"
 	"github.com/oklog/ulid/v2"
-	flog "github.com/transparency-dev/formats/log"
-	"golang.org/x/mod/sumdb/note"
 	"modernc.org/sqlite"
 )
 
@@ -84,23 +81,13 @@ func (r *Reader) wrap(err error) error {
 	return fmt.Errorf("journal %s: %w", r.dir, explain(err))
 }
 
-// Checkpoint is a signed statement about the journal's first Size entries.
-type Checkpoint struct {
-	Origin string // the log's name
-	Size   uint64
-	Root   []byte // RFC 6962 root over the entries' bytes
-	Note   []byte // the C2SP tlog-checkpoint, exactly as signed; empty at size 0
-}
-
 // Checkpoint returns the newest one. Its signature is not checked here.
 func (r *Reader) Checkpoint(ctx context.Context) (Checkpoint, error) {
 	k, err := r.kept(ctx)
 	if err != nil {
 		return Checkpoint{}, err
 	}
-	cp := Checkpoint{Size: k.size, Root: k.root, Note: k.note}
-	cp.Origin, _, _ = strings.Cut(string(k.note), "\n")
-	return cp, nil
+	return k.public(), nil
 }
 
 func (r *Reader) kept(ctx context.Context) (*kept, error) {
@@ -122,12 +109,6 @@ func (r *Reader) kept(ctx context.Context) (*kept, error) {
 		return nil, fmt.Errorf("journal %s: the checkpoint in the database was changed: %w; restore the newest backup of the whole state directory", r.dir, err)
 	}
 	return &k, nil
-}
-
-// openCheckpoint checks the signature of a checkpoint and reads it.
-func openCheckpoint(raw []byte, v note.Verifier) (*flog.Checkpoint, *note.Note, error) {
-	cp, _, n, err := flog.ParseCheckpoint(raw, v.Name(), v)
-	return cp, n, err
 }
 
 // count is the number of entries, which is the seq of the next one.

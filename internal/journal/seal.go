@@ -5,12 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"sync/atomic"
 	"time"
 
-	"github.com/transparency-dev/merkle/rfc6962"
-	"github.com/transparency-dev/tessera/api/layout"
 	"golang.org/x/mod/sumdb/note"
 )
 
@@ -65,7 +64,9 @@ func (s *sealer) nudge() {
 func (s *sealer) loop(ctx context.Context) {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
-	s.nudge()
+	if s.j.unsealed() {
+		s.nudge()
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -78,8 +79,8 @@ func (s *sealer) loop(ctx context.Context) {
 		if more || err != nil {
 			s.nudge()
 		}
-		// Sealing syncs many files, which commits have to wait for. It has a fifth of
-		// the time, as long as a checkpoint still comes well within a second.
+		// Sealing syncs files, which commits have to wait for. It has a fifth of the
+		// time, as long as a checkpoint still comes well within a second.
 		pause.Reset(max(s.j.cfg.SealEvery, min(4*time.Since(began), slowest)))
 		select {
 		case <-ctx.Done():
@@ -128,35 +129,38 @@ func (s *sealer) try(ctx context.Context) (more bool, err error) {
 
 // step seals one batch: the entries from the last kept checkpoint on. It begins
 // at what the disk says and is the same whether the batch before it succeeded,
-// failed, or was cut off by a crash in any of its parts.
+// failed, or was cut off by a crash in any of its parts:
+//
+//  1. read the kept checkpoint and make sure that the log holds what it says;
+//  2. write the tiles and bundles of the next entries, durable, beside those that
+//     any checkpoint is read by;
+//  3. sign, and have the database replace the kept checkpoint, by compare-and-swap;
+//  4. publish the checkpoint in the log's directory.
+//
+// After a crash before 3 the same files are written again; after one before 4 the
+// kept checkpoint is published by the next step's 1. A root is only ever signed
+// that follows from the last kept checkpoint and the rows behind it, so no state
+// of the log's directory makes the journal sign a fork.
 func (s *sealer) step(ctx context.Context, began time.Time) (more bool, err error) {
 	was, next, err := s.standing(ctx)
+	if err != nil || next == was.size {
+		return false, err
+	}
+	bodies, err := s.j.bodies(ctx, was.size, min(next, was.size+batchLimit))
 	if err != nil {
 		return false, err
 	}
-	if next == was.size {
-		return false, nil
-	}
-	size, err := s.tree.size()
+	now, err := s.tree.grow(ctx, was, bodies)
 	if err != nil {
 		return false, err
 	}
-	to := min(next, was.size+batchLimit)
-	if size > was.size {
-		to = size // integrated before a crash, but not signed
-	}
-	bodies, leaves, err := s.read(ctx, was.size, to, size)
-	if err != nil {
+	if err := now.sign(s.j.cfg.Signer); err != nil {
 		return false, err
 	}
-	if size > was.size {
-		bodies = nil
-	}
-	now, err := was.extend(leaves)
-	if err != nil {
+	if err := s.j.queue.run(ctx, func(ctx context.Context, st *store) error { return st.keep(ctx, was, now) }); err != nil {
 		return false, err
 	}
-	if err := s.integrate(ctx, was, now, bodies); err != nil {
+	if err := s.tree.publish(now.note); err != nil {
 		return false, err
 	}
 	s.sealed.Store(now.size)
@@ -168,6 +172,13 @@ func (s *sealer) step(ctx context.Context, began time.Time) (more bool, err erro
 		s.j.cfg.Logger.Warn("obsolete partial tiles could not be removed", "dir", s.tree.dir, "error", err)
 	}
 	return next > now.size, nil
+}
+
+// unsealed reports whether entries wait for a checkpoint.
+func (j *Journal) unsealed() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return !j.waiting.IsZero()
 }
 
 // sealedUpTo moves the mark from which entries wait for a checkpoint. Entries
@@ -191,72 +202,34 @@ func (s *sealer) standing(ctx context.Context) (was *kept, next uint64, err erro
 	if next, err = s.j.count(ctx); err != nil {
 		return nil, 0, err
 	}
-	size, err := s.tree.size()
+	if next < was.size {
+		return nil, 0, fmt.Errorf("the database has %d entries, but its checkpoint seals %d: entries were removed; restore the newest backup of the whole state directory", next, was.size)
+	}
+	raw, err := s.tree.published()
 	if err != nil {
 		return nil, 0, err
 	}
-	switch {
-	case next < was.size:
-		return nil, 0, fmt.Errorf("the database has %d entries, but its checkpoint seals %d: entries were removed; restore the newest backup of the whole state directory", next, was.size)
-	case size < was.size:
-		return nil, 0, fmt.Errorf("the Merkle log in %s holds %d entries, but a checkpoint over %d was signed: the log was put back to an older state; "+
-			"restore its newest state, or move it away to have it built again from the database", s.tree.dir, size, was.size)
-	case size > next:
-		return nil, 0, fmt.Errorf("the Merkle log in %s holds %d entries, but the database only %d: the database was put back to an older state; "+
-			"restore the newest backup of the whole state directory", s.tree.dir, size, next)
-	}
-	return was, next, s.republish(was)
-}
-
-// republish sees to it that the published checkpoint is the kept one: it is not
-// after a crash between the two.
-func (s *sealer) republish(was *kept) error {
-	if was.size == 0 {
-		return nil
-	}
-	raw, err := s.tree.published()
-	if err != nil || bytes.Equal(raw, was.note) {
-		return err
-	}
 	if cp, _, err := openCheckpoint(raw, s.verifier); err == nil && cp.Size > was.size {
-		return fmt.Errorf("the log in %s has a signed checkpoint over %d entries, the database only knows of one over %d: the database was put back to an older state; "+
+		return nil, 0, fmt.Errorf("the log in %s has a signed checkpoint over %d entries, but the database only knows of one over %d: the database was put back to an older state; "+
 			"restore the newest backup of the whole state directory", s.tree.dir, cp.Size, was.size)
 	}
-	return writeFile(filepath.Join(s.tree.dir, layout.CheckpointPath), was.note)
-}
-
-// read returns the entries [from, to) and their leaf hashes. It makes sure that
-// those which the log of the given size has already are the same there.
-func (s *sealer) read(ctx context.Context, from, to, size uint64) (bodies, leaves [][]byte, err error) {
-	if bodies, err = s.j.bodies(ctx, from, to); err != nil {
-		return nil, nil, err
+	if was.size == 0 {
+		return was, next, nil
 	}
-	leaves = make([][]byte, len(bodies))
-	for i, b := range bodies {
-		leaves[i] = rfc6962.DefaultHasher.HashLeaf(b)
+	root, err := s.tree.root(was.size)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, 0, fmt.Errorf("a checkpoint over %d entries was signed, but the Merkle log in %s does not hold them (%w): the log was put back to an older state; "+
+			"restore its newest state, or move it away to have it built again from the database", was.size, s.tree.dir, err)
+	case err != nil:
+		return nil, 0, fmt.Errorf("the tiles in %s cannot be read: %w; restore them, or move the directory away to have it built again from the database", s.tree.dir, err)
+	case !bytes.Equal(root, was.root):
+		return nil, 0, fmt.Errorf("%w: the tiles in %s do not make the root that was signed over %d entries; move the directory away to have it built again from the database",
+			errFork, s.tree.dir, was.size)
 	}
-	tiles, err := s.tree.leaves(ctx, from, max(from, min(to, size)), size)
-	if err != nil {
-		return nil, nil, err
+	if !bytes.Equal(raw, was.note) {
+		// A crash came between the two.
+		err = s.tree.publish(was.note)
 	}
-	for i := range tiles {
-		if !bytes.Equal(tiles[i], leaves[i]) {
-			return nil, nil, fmt.Errorf("%w: entry %d (%s) was changed after the log took it; restore the newest backup of the whole state directory",
-				errFork, from+uint64(i), claimedID(bodies[i])) //nolint:gosec // i counts from 0
-		}
-	}
-	return bodies, leaves, nil
-}
-
-func keepAct(was, now *kept) func(context.Context, *store) error {
-	return func(ctx context.Context, st *store) error { return st.keep(ctx, was, now) }
-}
-
-// integrate has Tessera take the bodies as the leaves from was.size on (none, if
-// it has them already) and publish a checkpoint for now, and waits for both.
-func (s *sealer) integrate(ctx context.Context, was, now *kept, bodies [][]byte) error {
-	g := &guard{Signer: s.j.cfg.Signer, want: now, keep: func(now *kept) error {
-		return s.j.queue.run(ctx, keepAct(was, now))
-	}}
-	return s.tree.append(ctx, g, was.size, bodies, func() error { return s.tree.awaitPublished(ctx, g) })
+	return was, next, err
 }

@@ -5,14 +5,18 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/isogate/isogate"
+	"github.com/transparency-dev/merkle/rfc6962"
 	"github.com/transparency-dev/tessera"
+	"github.com/transparency-dev/tessera/client"
 	"github.com/transparency-dev/tessera/fsck"
 	"github.com/transparency-dev/tessera/storage/posix"
 	"golang.org/x/mod/sumdb/note"
@@ -48,8 +52,77 @@ func refuses(t *testing.T, cfg Config, want string) {
 	}
 }
 
-// The log's own tools agree: Tessera's fsck recomputes the whole tree from the
-// entry bundles and checks every tile.
+// Tessera, another implementation of C2SP tlog-tiles, makes the same log of the
+// same entries, file by file.
+func TestLogIsAsTesseraMakesIt(t *testing.T) {
+	key, dir := newKey(t, "isogate/acme"), t.TempDir()
+	sizes := []int{1, 1, 253, 1, 1, 300, 512, 7}
+	for _, n := range sizes {
+		sealedJournal(t, key, dir, n)
+	}
+	r, err := OpenReader(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	n, err := r.count(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	bodies, err := r.bodies(t.Context(), 0, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := t.TempDir()
+	driver, err := posix.New(t.Context(), posix.Config{Path: other, HTTPClient: &http.Client{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	log, shutdown, _, err := tessera.NewAppender(ctx, driver, tessera.NewAppendOptions().WithCheckpointSigner(key.signer).
+		WithBatching(uint(n), time.Hour).WithCheckpointInterval(100*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var futures []tessera.IndexFuture
+	for _, b := range bodies {
+		futures = append(futures, log.Add(ctx, tessera.NewEntry(b)))
+	}
+	for _, f := range futures {
+		if _, err := f(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	compared := 0
+	err = fs.WalkDir(os.DirFS(other), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasPrefix(path, ".state") {
+			return err
+		}
+		want, err := os.ReadFile(filepath.Join(other, path))
+		if err != nil {
+			return err
+		}
+		got, err := os.ReadFile(filepath.Join(dir, logName, path))
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s differs from Tessera's", path)
+		}
+		compared++
+		return nil
+	})
+	if err != nil || compared < 10 {
+		t.Fatalf("%d files compared, %v", compared, err)
+	}
+}
+
+// Tessera's fsck agrees: it recomputes the whole tree from the entry
+// bundles and checks every tile.
 func TestLogIsSoundByTesserasFsck(t *testing.T) {
 	key, dir := newKey(t, "isogate/acme"), t.TempDir()
 	for _, n := range []int{1, 40, 300, 1} { // over partial and full tiles, through restarts
@@ -60,7 +133,7 @@ func TestLogIsSoundByTesserasFsck(t *testing.T) {
 		t.Fatal(err)
 	}
 	hash := func(bundle []byte) ([][]byte, error) { return bundleHashes(bundle) }
-	f := fsck.New("isogate/acme", verifier, tree{filepath.Join(dir, logName)}.fetch(), hash, fsck.Opts{N: 1})
+	f := fsck.New("isogate/acme", verifier, client.FileFetcher{Root: filepath.Join(dir, logName)}, hash, fsck.Opts{N: 1})
 	if err := f.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -72,8 +145,8 @@ func TestLogIsSoundByTesserasFsck(t *testing.T) {
 	}
 }
 
-// Attack or accident: the log's directory is put back from a backup. Left alone,
-// Tessera would sign a second history over it. This test verifies that the
+// Attack or accident: the log's directory is put back from a backup. Going on from
+// what it holds would sign a second history. This test verifies that the
 // journal does not start, that it says why, and that its ways out work.
 func TestLogPutBackIsRefused(t *testing.T) {
 	key, dir := newKey(t, "isogate/acme"), t.TempDir()
@@ -134,7 +207,8 @@ func TestLogPutBackWhileRunning(t *testing.T) {
 	j, _ := open(t, cfg)
 	appendN(t, j, 10)
 	sealedAll(t, j)
-	if err := os.RemoveAll(filepath.Join(dir, logName)); err != nil {
+	newest := filepath.Join(t.TempDir(), logName)
+	if err := os.Rename(filepath.Join(dir, logName), newest); err != nil {
 		t.Fatal(err)
 	}
 	copyDir(t, filepath.Join(backup, logName), filepath.Join(dir, logName))
@@ -143,12 +217,23 @@ func TestLogPutBackWhileRunning(t *testing.T) {
 		err := j.Ready()
 		return err != nil && strings.Contains(err.Error(), "older state")
 	})
-	if size, _ := (tree{filepath.Join(dir, logName)}).size(); size != 10 {
-		t.Errorf("the log that was put back was extended to %d", size)
+	old, err := os.ReadFile(filepath.Join(backup, logName, "checkpoint"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	// Cured without a restart once the log is right again: it is rebuilt at the next
-	// start, or as here, its newest state comes back.
+	if now, err := os.ReadFile(filepath.Join(dir, logName, "checkpoint")); err != nil || !bytes.Equal(old, now) {
+		t.Errorf("over the log that was put back was signed:\n%s\n%v", now, err)
+	}
+	// It goes on by itself once the log is as it was.
 	if err := os.RemoveAll(filepath.Join(dir, logName)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(newest, filepath.Join(dir, logName)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "Ready", func() bool { return j.Ready() == nil })
+	sealedAll(t, j)
+	if _, err := j.Verify(t.Context(), key.vkey); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -198,8 +283,8 @@ func TestForkedDatabaseIsRefused(t *testing.T) {
 	refuses(t, key.config(dir), "do not make the root that was signed")
 }
 
-// The clock steps back by a year while entries come. Tessera alone would publish
-// nothing until it has caught up. IDs stay ordered.
+// The clock steps back by a year while entries come, behind the file times of the
+// log too. Checkpoints go on, and IDs stay ordered.
 func TestClockStepsBack(t *testing.T) {
 	key, dir := newKey(t, "isogate/acme"), t.TempDir()
 	now := time.Now()
@@ -233,43 +318,6 @@ func TestClockStepsBack(t *testing.T) {
 	}
 }
 
-// Tessera still has the habit that publishNow is there for. When this test fails,
-// publishNow can go.
-func TestTesseraStillHaltsWithAClockBehind(t *testing.T) {
-	key, dir := newKey(t, "isogate/acme"), t.TempDir()
-	driver, err := posix.New(t.Context(), posix.Config{Path: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	log, _, _, err := tessera.NewAppender(ctx, driver, tessera.NewAppendOptions().WithCheckpointSigner(key.signer).
-		WithBatching(1, time.Second).WithCheckpointInterval(tesseraInterval))
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, err := os.ReadFile(filepath.Join(dir, "checkpoint"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	future := time.Now().Add(time.Hour)
-	if err := os.Chtimes(filepath.Join(dir, "checkpoint"), future, future); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := log.Add(ctx, tessera.NewEntry([]byte("entry")))(); err != nil {
-		t.Fatal(err)
-	}
-	wait := time.NewTimer(5 * tesseraInterval)
-	<-wait.C
-	after, err := os.ReadFile(filepath.Join(dir, "checkpoint"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(before, after) {
-		t.Error("Tessera published with the clock behind")
-	}
-}
-
 // Run is cut off while a batch is under way, again and again: it always returns,
 // and nothing is lost or sealed twice.
 func TestStopDuringBatches(t *testing.T) {
@@ -299,58 +347,12 @@ func TestStopDuringBatches(t *testing.T) {
 	}
 }
 
-// A future of the log that never resolves does not hold the sealer for ever.
-func TestHungFutureEnds(t *testing.T) {
-	hang := &tessera.Appender{Add: func(context.Context, *tessera.Entry) tessera.IndexFuture {
-		return func() (tessera.Index, error) { select {} }
-	}}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	if err := add(ctx, hang, 0, [][]byte{[]byte("x")}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("add: %v", err)
-	}
-}
-
-// A log that gives other indices than seqs is not signed.
-func TestIndexMustBeSeq(t *testing.T) {
-	off := &tessera.Appender{Add: func(context.Context, *tessera.Entry) tessera.IndexFuture {
-		return func() (tessera.Index, error) { return tessera.Index{Index: 7}, nil }
-	}}
-	if err := add(t.Context(), off, 0, [][]byte{[]byte("x")}); !errors.Is(err, errFork) {
-		t.Fatalf("add: %v", err)
-	}
-}
-
-// Entries that were integrated but not signed before a crash are compared with
-// the rows and signed then.
-func TestCrashBetweenIntegrationAndSignature(t *testing.T) {
+// A crash before the signature leaves tiles and bundles that nothing was signed
+// over. They are written again from the rows, whatever they say.
+func TestCrashBeforeSignature(t *testing.T) {
 	key, dir := newKey(t, "isogate/acme"), t.TempDir()
-	j, stop := open(t, key.config(dir))
-	appendN(t, j, 10)
-	sealedAll(t, j)
-	stop()
-	state := tree{filepath.Join(dir, logName)}
-	integrate := func(last string) {
-		t.Helper()
-		// As a crash leaves it: rows, and leaves in the tiles, but no checkpoint.
-		change(t, dir, `INSERT INTO entry SELECT seq+10, '`+last+`' || substr(CAST(body AS TEXT), 11) FROM entry WHERE seq >= 8 ORDER BY seq`)
-		r, err := OpenReader(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Close()
-		n, err := r.count(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = n
-	}
-	_ = integrate
+	sealedJournal(t, key, dir, 250)
 	r, err := OpenReader(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bodies, err := r.bodies(t.Context(), 0, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -359,32 +361,47 @@ func TestCrashBetweenIntegrationAndSignature(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = r.Close()
-	var next [][]byte
-	for i := range 3 {
-		next = append(next, append(appendHead(nil, isogate.EntryID("7ZZZZZZZZZZZZZZZZZZZZZZZZ"+string(rune('A'+i))), uint64(10+i), time.Now().UTC()), bodies[0][bytes.Index(bodies[0], []byte(`,"tenant"`)):]...))
-	}
-	g := &guard{Signer: key.signer, want: was, done: true} // signs nothing new
-	if err := state.append(t.Context(), g, 10, next, func() error { return nil }); err != nil {
+	if _, err := r.tree().grow(t.Context(), was, slices.Repeat([][]byte{[]byte("another entry")}, 10)); err != nil {
 		t.Fatal(err)
 	}
-	if size, err := state.size(); err != nil || size != 13 {
-		t.Fatal(size, err)
-	}
-	// Without the rows the database is the older one.
-	refuses(t, key.config(dir), "the database was put back")
-	for i, b := range next {
-		insert(t, dir, 10+i, b)
-	}
-	// With other rows the log took something else.
-	change(t, dir, `UPDATE entry SET body = CAST(replace(CAST(body AS TEXT), '"POST"', '"PUT"') AS BLOB) WHERE seq = 11`)
-	cfg := key.config(dir)
-	refuses(t, cfg, "entry 11 (7ZZZZZZZZZZZZZZZZZZZZZZZZB) was changed")
-	change(t, dir, `UPDATE entry SET body = CAST(replace(CAST(body AS TEXT), '"PUT"', '"POST"') AS BLOB) WHERE seq = 11`)
-	j, _ = open(t, cfg)
+	j, _ := open(t, key.config(dir))
+	appendN(t, j, 10)
 	sealedAll(t, j)
-	if rep, err := j.Verify(t.Context(), key.vkey); err != nil || rep.Size != 13 {
+	if rep, err := j.Verify(t.Context(), key.vkey); err != nil || rep.Size != 260 {
 		t.Fatal(rep, err)
 	}
+}
+
+// The signature follows the database: a checkpoint that it does not take in place
+// of the one before is not published.
+func TestKeepIsCompareAndSwap(t *testing.T) {
+	key, dir := newKey(t, "isogate/acme"), t.TempDir()
+	j, _ := open(t, key.config(dir))
+	appendN(t, j, 1)
+	sealedAll(t, j)
+	was, err := j.kept(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := j.seal.tree.grow(t.Context(), was, [][]byte{[]byte("x")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := now.sign(key.signer); err != nil {
+		t.Fatal(err)
+	}
+	older := &kept{root: rfc6962.DefaultHasher.EmptyRoot(), tree: ranges.NewEmptyRange(0)}
+	err = j.queue.run(t.Context(), func(ctx context.Context, st *store) error { return st.keep(ctx, older, now) })
+	if !errors.Is(err, errOvertaken) {
+		t.Fatalf("a checkpoint made from an older one: %v", err)
+	}
+	if still, err := j.kept(t.Context()); err != nil || still.size != was.size {
+		t.Fatal(still, err)
+	}
+	if err := j.Ready(); err != nil { // entries of the same transaction are not touched by it
+		t.Fatal(err)
+	}
+	appendN(t, j, 1)
 }
 
 // A checkpoint that was kept but not published before a crash is published at the start.
