@@ -15,7 +15,7 @@
 //
 //	transit: support-session
 //	purpose: support
-//	source: [product/help-center]
+//	source: [product/help-desk]
 //	destination: support-portal
 //	consent: user-action                # none, user-action or admin
 //	match: [POST /v1/sessions, "GET /v1/users/{accountId}/tickets"]

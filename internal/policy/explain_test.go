@@ -9,9 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rogpeppe/go-internal/txtar"
+
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/payload"
-	"github.com/rogpeppe/go-internal/txtar"
 )
 
 // TestExplain compares the explanations of testdata/explain.txtar, whose file ask

@@ -75,7 +75,7 @@ func TestUnreadable(t *testing.T) {
 		}
 	}
 	got := findingsIn(t, dir)
-	_ = os.Chmod(filepath.Join(dir, "contracts"), 0o700) //nolint:gosec // so that it can be removed
+	_ = os.Chmod(filepath.Join(dir, "contracts"), 0o700) // so that it can be removed
 	for _, want := range []string{"never.yaml:1:1: cannot be read: permission denied; ", "contracts:1:1: cannot be read: permission denied; "} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s\nwant %s", got, want)
@@ -84,7 +84,7 @@ func TestUnreadable(t *testing.T) {
 	if err := os.Chmod(dir, 0); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = os.Chmod(dir, 0o700) }() //nolint:gosec // so that it can be removed
+	defer func() { _ = os.Chmod(dir, 0o700) }() // so that it can be removed
 	if _, err := Load(dir); err == nil || errors.As(err, new(*Errors)) {
 		t.Errorf("a directory that cannot be read: %v", err)
 	}

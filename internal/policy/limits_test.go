@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -111,7 +112,7 @@ func TestOrderOfFilesNeverMatters(t *testing.T) {
 	for _, path := range []string{"/v1/sessions", "/v1/users/7/tickets"} {
 		x, p, err1 := a.Plan().Match("product/help-center", "support-portal", "GET", path)
 		y, q, err2 := b.Plan().Match("product/help-center", "support-portal", "GET", path)
-		if (x == nil) != (y == nil) || len(p) != len(q) || err1 != err2 {
+		if (x == nil) != (y == nil) || len(p) != len(q) || !errors.Is(err1, err2) {
 			t.Errorf("%s: %v %v, %v %v", path, p, err1, q, err2)
 		}
 	}

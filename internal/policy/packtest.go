@@ -39,9 +39,9 @@ type CaseResult struct {
 	Failures []Finding `json:"failures,omitempty"` // none: the case passed
 }
 
-// testSecret makes the keys of every test of every pack, so that what a case
+// seedOfTests makes the keys of every test of every pack, so that what a case
 // expects byte by byte is the same everywhere.
-const testSecret = "isogate pack test"
+const seedOfTests = "isogate pack test"
 
 // Test runs the cases of the pack, each at its own instant, or at now when it
 // names none. The replacements are made with keys that are the same everywhere
@@ -54,7 +54,7 @@ func (p *Pack) Test(now time.Time) (TestReport, error) {
 	for _, c := range p.cases {
 		dst := c.transit.Destination.Name
 		if made[dst] == nil {
-			o, err := p.plan.Obfuscator("test", dst, ThrowawayKeys([]byte(testSecret)))
+			o, err := p.plan.Obfuscator("test", dst, ThrowawayKeys([]byte(seedOfTests)))
 			if err != nil {
 				return TestReport{}, fmt.Errorf("pack test: %w", err)
 			}

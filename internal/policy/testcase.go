@@ -17,7 +17,7 @@ import (
 //	path: /v1/sessions                  # without it, path and query are not judged
 //	query: tab=open
 //	headers: {X-Request-Id: "7"}        # cookies and trailers alike
-//	source: product/help-center         # without it, the transit's first
+//	source: product/help-desk         # without it, the transit's first
 //	input: '{"user": {"email": "ada@example.com"}}'   # or a structure, or file: bodies/a.json
 //	expect:
 //	  output: {user: {email: ada@example.com}}        # a text is compared byte by byte
