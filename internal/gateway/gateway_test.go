@@ -475,6 +475,7 @@ func TestResponsesAreLimited(t *testing.T) {
 	}
 }
 
+// promise: P04
 func TestTheFarSideMustBeWhoItShould(t *testing.T) {
 	stranger, err := isogatetest.NewAuthority("stranger", time.Hour)
 	if err != nil {

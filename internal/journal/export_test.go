@@ -26,6 +26,7 @@ func exported(t *testing.T, n int, run Range) (*Journal, testKey, []byte) {
 	return j, key, b.Bytes()
 }
 
+// promise: P22
 func TestExportVerifies(t *testing.T) {
 	for _, n := range []int{1, 2, 255, 256, 257, 700} {
 		j, key, all := exported(t, n, Range{})
@@ -72,6 +73,8 @@ func TestExportVerifies(t *testing.T) {
 }
 
 // Every byte of an export, changed, is found; in an entry, the entry is named.
+//
+// promise: P22
 func TestExportTamper(t *testing.T) {
 	for _, run := range []Range{{}, {3, 5}, {254, 0}} {
 		_, key, all := exported(t, 259, run)

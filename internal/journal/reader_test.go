@@ -163,6 +163,8 @@ type failing struct{}
 func (failing) Write([]byte) (int, error) { return 0, errFailing }
 
 // Every byte of a proof, changed, is found.
+//
+// promise: P22
 func TestProofTamper(t *testing.T) {
 	j, all := stocked(t)
 	vkey, err := j.Verifier(t.Context())

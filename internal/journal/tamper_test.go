@@ -44,6 +44,8 @@ func bundleHashes(bundle []byte) ([][]byte, error) {
 
 // Attack: someone with the operator's rights changes what the journal says.
 // Each change is found by verify, and the entry is named.
+//
+// promise: P22
 func TestTamperedStateIsNamed(t *testing.T) {
 	for _, c := range []struct {
 		name, query, file string

@@ -50,6 +50,8 @@ func CreateKEK(path string) (tink.AEAD, error) {
 
 // OpenKEK reads a key-encryption key that CreateKEK made. It refuses a file that
 // others can reach, as Open does.
+//
+// promise: P42
 func OpenKEK(path string) (tink.AEAD, error) {
 	path = filepath.Clean(path)
 	b, _, err := readAt(unix.AT_FDCWD, path, path, secret)

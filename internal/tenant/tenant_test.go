@@ -142,6 +142,7 @@ func TestDeriveIsHKDF(t *testing.T) {
 	}
 }
 
+// promise: P06
 func TestDeriveSeparates(t *testing.T) {
 	k, _ := mustCreate(t)
 	id := k.Primary()
