@@ -71,27 +71,43 @@ func scanString(b []byte, i int) (end int, escaped bool, f fault) {
 			return i, escaped, fine
 		case c == '\\':
 			escaped = true
-			n, f := scanEscape(b[i:])
-			if f != fine {
+			var f fault
+			if i, f = scanEscapes(b, i); f != fine {
 				return i, escaped, f
 			}
-			i += n
 		case c < ' ':
 			return i, escaped, badControl
 		default:
-			n, f := scanRunes(b[i:])
-			i += n
-			if f != fine {
+			var f fault
+			if i, f = scanRunes(b, i); f != fine {
 				return i, escaped, f
 			}
 		}
 	}
 }
 
-// scanRunes passes over characters outside ASCII and returns their bytes.
-func scanRunes(b []byte) (int, fault) {
-	i := 0
+// scanRunes passes over characters outside ASCII. Those that are well formed and
+// no noncharacters are told by their bits at once; scanRune says what is wrong
+// with the others, and sees to those near the end of b.
+func scanRunes(b []byte, i int) (int, fault) {
 	for i < len(b) && b[i] >= 0x80 {
+		if len(b)-i >= 8 {
+			x := binary.LittleEndian.Uint64(b[i:])
+			switch {
+			case x&0xc0c0f0 == 0x8080e0 && threeBytes(x):
+				i += 3
+				if x >>= 24; x&0xc0c0f0 == 0x8080e0 && threeBytes(x) {
+					i += 3
+				}
+				continue
+			case x&0xc0e0 == 0x80c0 && x&0x1e != 0: // from 0xC2
+				i += 2
+				continue
+			case x&0xc0c0c0f8 == 0x808080f0 && fourBytes(x):
+				i += 4
+				continue
+			}
+		}
 		n, f := scanRune(b[i:])
 		if f != fine {
 			return i, f
@@ -100,6 +116,68 @@ func scanRunes(b []byte) (int, fault) {
 	}
 	return i, fine
 }
+
+// threeBytes reports whether the three lowest bytes of x, which have the bits of
+// a character, are not an overlong form, a surrogate or possibly a noncharacter.
+func threeBytes(x uint64) bool {
+	switch x & 0x0f {
+	case 0x0:
+		return x&0x2000 != 0
+	case 0xd:
+		return x&0x2000 == 0
+	case 0xf:
+		return x&0xff00 != 0xb700 && x&0xff00 != 0xbf00
+	}
+	return true
+}
+
+// fourBytes reports whether the four lowest bytes of x, which have the bits of a
+// character, are not an overlong form, above U+10FFFF or a noncharacter.
+func fourBytes(x uint64) bool {
+	switch x & 0x07 {
+	case 0:
+		if x&0x3000 == 0 {
+			return false
+		}
+	case 1, 2, 3:
+	case 4:
+		if x&0x3000 != 0 {
+			return false
+		}
+	default:
+		return false
+	}
+	return x&0xfeff0f00 != 0xbebf0f00
+}
+
+// scanEscapes passes over escapes that follow one another.
+func scanEscapes(b []byte, i int) (int, fault) {
+	for i < len(b) && b[i] == '\\' {
+		if len(b)-i >= 6 {
+			switch c := b[i+1]; {
+			case shortEscapes[c]:
+				i += 2
+				continue
+			case c == 'u':
+				h0, h1 := uint32(hexDigits[b[i+2]]), uint32(hexDigits[b[i+3]])
+				h2, h3 := uint32(hexDigits[b[i+4]]), uint32(hexDigits[b[i+5]])
+				if u := h0<<12 | h1<<8 | h2<<4 | h3; u < 0xd800 && h1|h2|h3 <= 15 { // h0 too, or u would be larger
+					i += 6
+					continue
+				}
+			}
+		}
+		n, f := scanEscape(b[i:])
+		if f != fine {
+			return i, f
+		}
+		i += n
+	}
+	return i, fine
+}
+
+// shortEscapes marks what may follow a backslash and is the whole escape.
+var shortEscapes = [256]bool{'"': true, '\\': true, '/': true, 'b': true, 'f': true, 'n': true, 'r': true, 't': true}
 
 // scanRune checks one character outside ASCII by the table of well-formed byte
 // sequences (Unicode 17, table 3-7) and returns its length.
@@ -148,11 +226,10 @@ func scanEscape(b []byte) (int, fault) {
 	if len(b) < 2 {
 		return 0, cutShort
 	}
-	switch b[1] {
-	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+	switch {
+	case shortEscapes[b[1]]:
 		return 2, fine
-	case 'u':
-	default:
+	case b[1] != 'u':
 		return 0, badEscape
 	}
 	u, f := hex4(b[2:])

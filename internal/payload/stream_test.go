@@ -383,8 +383,9 @@ func FuzzJSON(f *testing.F) {
 			t.Skip()
 		}
 		r := rulesFor(tree, isogate.Token)
+		r.Limits.Depth = 8 // the oracle tries every way through **
 		out, _, err := run(t, jsonFormat{}, src, r, 1, 3, 16)
-		limits := Limits{}.withDefaults()
+		limits := r.Limits.withDefaults()
 		in, ierr := readJSON(src, 0, limits)
 		if ierr != nil || len(src) > maxSpace {
 			if err == nil && len(src) <= maxSpace {
