@@ -156,7 +156,7 @@ func TestPromises(t *testing.T) {
 		return b.String() + rows["more"]
 	}
 	code := map[string]string{
-		"a/a.go":                       "package a\n\n// F does. promise: P03, P07\nfunc F() {} // promise: P22\n\nvar s = \"// promise: P99\"\n",
+		"a/a.go":                       "package a\n\n// F does. promise: P03 P07 — both\nfunc F() {} // promise: P22\n\nvar s = \"// promise: P99\"\n",
 		"a/a_test.go":                  "package a\n\n// TestF shows it.\n//\n// promise: P03\nfunc TestF() {}\n\nfunc TestG() {\n\t// promise: P07\n}\n",
 		"cmd/testdata/script/x.txtar":  "# promise: P22\nexec true\n",
 		"packs/r/transits/t.yaml":      "transit: t # promise: P19\n",

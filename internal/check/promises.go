@@ -22,7 +22,7 @@ const Promises = 42
 var (
 	promiseRow = regexp.MustCompile(`^\|\s*(P\d+)\s*\|(.*)\|\s*$`)
 	// A citation stands on a comment line of its own, or after code.
-	citation = regexp.MustCompile(`promises?:\s*(P\d+(?:\s*,\s*P\d+)*)`)
+	citation = regexp.MustCompile(`promises?:\s*(P\d+(?:[\s,]+P\d+)*)`)
 	ticked   = regexp.MustCompile("`([^`]+)`")
 )
 
@@ -192,8 +192,7 @@ func (t *Tree) citations() (map[string][]cited, error) {
 	all := map[string][]cited{}
 	add := func(c cited, text string) {
 		for _, m := range citation.FindAllStringSubmatch(text, -1) {
-			for id := range strings.SplitSeq(m[1], ",") {
-				id = strings.TrimSpace(id)
+			for id := range strings.FieldsFuncSeq(m[1], func(r rune) bool { return r == ',' || r == ' ' }) {
 				all[id] = append(all[id], c)
 			}
 		}
