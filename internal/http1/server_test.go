@@ -342,8 +342,9 @@ func TestConnLimit(t *testing.T) {
 		synctest.Wait()
 		third := p.dial() // takes the place of the idle one
 		ask(third, "/busy")
-		if b, err := io.ReadAll(idle); err != nil || len(b) > 0 {
-			t.Errorf("the idle connection got %q, %v", b, err)
+		begin := time.Now()
+		if b, err := io.ReadAll(idle); err != nil || len(b) > 0 || time.Since(begin) > time.Second {
+			t.Errorf("the idle connection got %q, %v after %v", b, err, time.Since(begin))
 		}
 		fourth := p.dial()
 		served := make(chan struct{})
@@ -789,5 +790,66 @@ func TestAnnouncedLength(t *testing.T) {
 	_ = nc.(*net.TCPConn).CloseWrite()
 	if status, _ := answer(t, bufio.NewReader(nc), "POST"); status != 400 {
 		t.Error(status)
+	}
+}
+
+// What was closed stays closed: a body that is read after Close is not waited for.
+func TestReadAfterClose(t *testing.T) {
+	s := &http1.Server{Handler: handler{exchange: func(x *http1.Exchange) {
+		begin := time.Now()
+		x.Close()
+		_, err := x.ReadBody(nil)
+		var f *http1.Fault
+		if !errors.As(err, &f) || f.Reason != http1.BodyAborted || time.Since(begin) > 0 {
+			t.Errorf("the read ended with %v after %v", err, time.Since(begin))
+		}
+		_ = x.Respond(503, nil, nil)
+	}}}
+	inBubble(t, s, func(t *testing.T, p *pipes, _ context.CancelFunc) {
+		nc := p.dial()
+		_, _ = io.WriteString(nc, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n")
+		if status, _ := answer(t, bufio.NewReader(nc), "POST"); status != 503 {
+			t.Error(status)
+		}
+		_ = nc.Close()
+	})
+}
+
+// "100 Continue" is never sent to HTTP/1.0, nor once the final answer was begun.
+func TestNoInterim(t *testing.T) {
+	for name, tt := range map[string]struct {
+		version string
+		early   bool
+	}{"HTTP 1.0": {"1.0", false}, "begun": {"1.1", true}} {
+		t.Run(name, func(t *testing.T) {
+			s := &http1.Server{Handler: handler{exchange: func(x *http1.Exchange) {
+				var w *http1.ResponseBody
+				if tt.early {
+					w, _ = x.Stream(200, nil, 2)
+					_ = w.Flush()
+				}
+				if body, err := x.ReadBody(nil); err != nil || string(body) != "hello" {
+					t.Errorf("%q, %v", body, err)
+				}
+				if !tt.early {
+					w, _ = x.Stream(200, nil, 2)
+				}
+				_, _ = io.WriteString(w, "ok")
+				_ = w.Close()
+			}}}
+			inBubble(t, s, func(t *testing.T, p *pipes, _ context.CancelFunc) {
+				nc := p.dial()
+				_, _ = io.WriteString(nc, "POST / HTTP/"+tt.version+"\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+				synctest.Wait() // the server waits for the body, or writes what it must not
+				go func() {
+					synctest.Wait()
+					_, _ = io.WriteString(nc, "hello")
+				}()
+				b, err := io.ReadAll(nc)
+				if err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 200 OK") || !strings.HasSuffix(string(b), "\r\n\r\nok") {
+					t.Errorf("%q, %v", b, err)
+				}
+			})
+		})
 	}
 }

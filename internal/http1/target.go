@@ -81,8 +81,6 @@ func decodePath(p string) (string, *Fault) {
 				return "", fault(TargetBackslash)
 			case d < 0x20 || d == 0x7f:
 				return "", fault(TargetEncodedControl)
-			case d == '%' && i+4 < len(p) && is(p[i+3], isHexa) && is(p[i+4], isHexa):
-				return "", fault(TargetDoubleEncoded)
 			}
 			i += 2
 		case c == '#':
@@ -98,7 +96,7 @@ func decodePath(p string) (string, *Fault) {
 		if !utf8.ValidString(p) || hasC1(p) {
 			return "", fault(TargetEncoding)
 		}
-		// An escape may have hidden an escape: %25 followed by an encoded digit.
+		// An escape that decodes to an escape, however its parts were written.
 		for i := 0; i+2 < len(p); i++ {
 			if p[i] == '%' && is(p[i+1], isHexa) && is(p[i+2], isHexa) {
 				return "", fault(TargetDoubleEncoded)
