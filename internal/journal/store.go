@@ -81,8 +81,10 @@ func openStore(ctx context.Context, path string, tenant isogate.Tenant, vkey str
 	if err := f.Close(); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	connector, err := sqlite.NewConnector(dsn(path, "_pragma=busy_timeout(5000)", "_pragma=journal_mode(WAL)",
-		"_pragma=synchronous(FULL)", "_pragma=journal_size_limit(67108864)"))
+	// A commit costs by its pages more than by its bytes, so they are large; a
+	// write-ahead log of 8 MiB is as much as may be copied while a commit waits.
+	connector, err := sqlite.NewConnector(dsn(path, "_pragma=busy_timeout(5000)", "_pragma=page_size(16384)", "_pragma=journal_mode(WAL)",
+		"_pragma=synchronous(FULL)", "_pragma=wal_autocheckpoint(512)", "_pragma=journal_size_limit(67108864)"))
 	if err != nil {
 		return nil, fmt.Errorf("journal %s: %w", path, err)
 	}

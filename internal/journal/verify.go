@@ -213,6 +213,13 @@ func (v *verification) run(visit func(seq uint64, body, leaf []byte)) (Report, e
 		// Blocks whose line of leaf hashes did not come, or not so that it could be told from an entry.
 		due := blockEnd(leaves.First, end)
 		for seq < leaves.First && seq < end {
+			if len(held) == 0 {
+				// However much it is: the file says how much, and may lie.
+				v.suspect(Damage{Entry: true, Seq: seq, Line: v.line, What: outOfStep(true)})
+				v.broken, v.unknown = true, true
+				seq = min(leaves.First, end)
+				break
+			}
 			to := blockEnd(seq, end)
 			v.fault(Damage{Line: v.line, What: fmt.Sprintf("the leaf hashes of the entries from %d on are missing", seq)})
 			n := min(int(to-seq), len(held)) //nolint:gosec // a block's length
