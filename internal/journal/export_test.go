@@ -2,9 +2,13 @@ package journal
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"encoding/base64"
 	"errors"
 	"strings"
 	"testing"
+
+	"golang.org/x/mod/sumdb/note"
 )
 
 // exported makes a journal of n entries and returns it with its export.
@@ -133,7 +137,7 @@ func TestExportLines(t *testing.T) {
 		{"cut off", all[:len(all)-1], "cut off"},
 		{"cut off in an entry", all[:len(all)/2], "cut off"},
 		{"nothing", nil, "empty"},
-		{"a block removed", join(lines[:1], lines[258:]), "entry 0: it is missing here"},
+		{"a block removed", join(lines[:1], lines[258:]), "entry 0 "},
 		{"a count that is not true", bytes.Replace(all, []byte(`"count":300}`), []byte(`"count":1000000000000000000}`), 1), "it is missing here"},
 		{"leaf hashes of far away", bytes.Replace(all, []byte(`{"first":256,`), []byte(`{"first":99999999999999,`), 1), "cannot be read"},
 		{"an entry as its first line", join(lines[1:]), "first line"},
@@ -149,8 +153,28 @@ func TestExportLines(t *testing.T) {
 	}
 }
 
+// fixedKey is the same key in every process of a fuzzing run.
+func fixedKey(t testing.TB, name string) testKey {
+	t.Helper()
+	seed := make([]byte, ed25519.SeedSize)
+	public, ok := ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey)
+	if !ok {
+		t.Fatal("not an Ed25519 key")
+	}
+	vkey, err := note.NewEd25519VerifierKey(name, public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := strings.Split(vkey, "+") // name, hash, key
+	signer, err := note.NewSigner("PRIVATE+KEY+" + name + "+" + parts[1] + "+" + base64.StdEncoding.EncodeToString(append([]byte{1}, seed...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return testKey{signer, vkey}
+}
+
 func FuzzVerifyExport(f *testing.F) {
-	key := newKey(f, "isogate/acme")
+	key := fixedKey(f, "isogate/acme")
 	j, stop := open(f, key.config(f.TempDir()))
 	appendN(f, j, 4)
 	sealedAll(f, j)
