@@ -4,8 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -74,7 +73,7 @@ func http1Proxy(tb testing.TB, serverTLS, clientTLS *tls.Config, upstream netip.
 func reverseProxy(tb testing.TB, serverTLS, clientTLS *tls.Config, upstream netip.AddrPort) netip.AddrPort {
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "https", Host: upstream.String()})
 	proxy.Transport = &http.Transport{TLSClientConfig: clientTLS, MaxIdleConnsPerHost: 64, ForceAttemptHTTP2: false}
-	s := &http.Server{Handler: proxy, ErrorLog: log.New(io.Discard, "", 0)}
+	s := &http.Server{Handler: proxy, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)

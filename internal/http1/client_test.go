@@ -581,7 +581,7 @@ func TestStreamIsClosed(t *testing.T) {
 		t.Errorf("%q, %v", body, err)
 	}
 	<-s.closed
-	if _, err := in.Body.Read(make([]byte, 1)); err != io.EOF { //nolint:errorlint // as io.Reader says
+	if _, err := in.Body.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("reading on: %v", err)
 	}
 }

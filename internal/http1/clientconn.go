@@ -158,7 +158,7 @@ func (cc *clientConn) stream(out *Outgoing) (src bool, err error) {
 	left := out.Length
 	for {
 		n, err := out.Stream.Read(*piece)
-		end := err == io.EOF //nolint:errorlint // readers return it as it is
+		end := err == io.EOF
 		if err != nil && !end {
 			return true, err
 		}
@@ -169,11 +169,12 @@ func (cc *clientConn) stream(out *Outgoing) (src bool, err error) {
 			if left == 0 && !end {
 				// Nothing may follow; the last piece waits until that is sure.
 				var one [1]byte
-				for m := 0; !end; {
-					if m, err = out.Stream.Read(one[:]); m > 0 {
+				for !end {
+					m, err := out.Stream.Read(one[:])
+					if m > 0 {
 						return true, errLong
 					}
-					if end = err == io.EOF; err != nil && !end { //nolint:errorlint // readers return it as it is
+					if end = err == io.EOF; err != nil && !end {
 						return true, err
 					}
 				}

@@ -71,7 +71,7 @@ func (c *conn) serve(ctx context.Context) {
 	defer cancel()
 	defer c.in.release()
 	defer func() { _ = c.nc.Close() }()
-	c.x.ctx, c.x.c = ctx, c
+	c.x.ctx, c.x.c = ctx, c //nolint:fatcontext // set once for each connection
 	if !c.handshake(ctx) {
 		return
 	}

@@ -144,7 +144,7 @@ func (p *headParser) request(r *Request, head string, lim *Limits, accept Form) 
 	p.partial(r, head)
 	r.Header = p.fields(r.Header[:0], head)
 	host, hasHost := p.value(kHost, head)
-	if f := p.framing(r, head, lim); f != nil {
+	if f := p.framing(r, head); f != nil {
 		return f
 	}
 	if f := p.connection(r, head); f != nil {
@@ -177,7 +177,7 @@ func (p *headParser) partial(r *Request, head string) {
 }
 
 // framing decides where the body ends (RFC 9112, 6.3), or that nobody can say.
-func (p *headParser) framing(r *Request, head string, lim *Limits) *Fault {
+func (p *headParser) framing(r *Request, head string) *Fault {
 	length, hasLength := p.value(kContentLength, head)
 	coding, hasCoding := p.value(kTransferEncoding, head)
 	switch {

@@ -115,8 +115,7 @@ func play(t *testing.T, lines []string) {
 			if ok {
 				var err error
 				if n, err = strconv.Atoi(times); err != nil {
-					text, ok = line[2:], false
-					n = 1
+					text, n = line[2:], 1
 				}
 			} else {
 				text = line[2:]

@@ -22,7 +22,7 @@ func (p *peeker) init(nc net.Conn) {
 	}
 	p.look = func(fd uintptr) {
 		_, _, err := syscall.Recvfrom(int(fd), p.b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		p.quiet = err == syscall.EAGAIN || err == syscall.EWOULDBLOCK //nolint:errorlint // errno
+		p.quiet = err == syscall.EAGAIN || err == syscall.EWOULDBLOCK
 	}
 }
 

@@ -231,9 +231,9 @@ func TestRebinding(t *testing.T) {
 // promise: P01
 func TestMixedAnswers(t *testing.T) {
 	at, hits := listen(t, inside+":0")
-	many := make([]string, 40)
-	for i := range many {
-		many[i] = fmt.Sprintf("8.8.%d.8", i)
+	var many []string
+	for i := range 40 {
+		many = append(many, fmt.Sprintf("8.8.%d.8", i))
 	}
 	s := newNameServer(t, map[string]func(int) []string{
 		"first.test.":    always(inside, outside),
