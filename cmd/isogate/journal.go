@@ -47,7 +47,7 @@ func (s *journalState) open() (*journal.Reader, string, error) {
 
 // readVkey reads a C2SP vkey from a file of one line.
 func readVkey(path string) (string, error) {
-	b, err := os.ReadFile(path)
+	b, err := os.ReadFile(path) //nolint:gosec // whoever verifies names the file
 	if err != nil {
 		return "", fmt.Errorf("the public key: %w; name its file with --key", err)
 	}
@@ -108,7 +108,7 @@ func (c *journalListCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	defer r.Close() //nolint:errcheck // it was only read
+	defer r.Close()
 	entries, err := r.List(e.Context, f)
 	if err != nil {
 		return err
@@ -187,7 +187,7 @@ func (c *journalShowCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	defer r.Close() //nolint:errcheck // it was only read
+	defer r.Close()
 	_, body, err := r.Find(e.Context, isogate.EntryID(c.ID))
 	if errors.Is(err, journal.ErrNotFound) {
 		return errNo{err}
@@ -261,7 +261,7 @@ func (c *journalVerifyCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close()
 	in := bufio.NewReader(f)
 	if first, _ := in.Peek(len(journal.ProofFormat)); string(first) == journal.ProofFormat {
 		return c.proof(e, in, vkey)
@@ -275,7 +275,7 @@ func (c *journalVerifyCmd) live(e *env) error {
 	if err != nil {
 		return err
 	}
-	defer r.Close() //nolint:errcheck // it was only read
+	defer r.Close()
 	if c.Key != "" {
 		key = c.Key
 	}
@@ -392,7 +392,7 @@ func (c *journalProveCmd) prove(ctx context.Context) (journal.Proof, error) {
 		if err != nil {
 			return journal.Proof{}, err
 		}
-		defer r.Close() //nolint:errcheck // it was only read
+		defer r.Close()
 		return r.Prove(ctx, isogate.EntryID(c.ID))
 	}
 	if c.Key == "" {
@@ -406,7 +406,7 @@ func (c *journalProveCmd) prove(ctx context.Context) (journal.Proof, error) {
 	if err != nil {
 		return journal.Proof{}, err
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close()
 	return journal.ProveExport(f, vkey, isogate.EntryID(c.ID))
 }
 
@@ -430,7 +430,7 @@ func (c *journalExportCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	defer r.Close() //nolint:errcheck // it was only read
+	defer r.Close()
 	write := func(w io.Writer) error {
 		switch c.Format {
 		case "csv":

@@ -87,7 +87,7 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 		}
 	}()
 	if cfg.Gateway.Remotes.Listen != "" {
-		logger.Warn("gateway.remotes is set, but this version has no door for apps: nothing listens there", "listen", cfg.Gateway.Remotes.Listen)
+		logger.Warn("gateway.remotes is set, but this version has no door for apps: nothing listens there", slog.String("listen", cfg.Gateway.Remotes.Listen))
 	}
 	if cfg.Hub.OIDC.Issuer != "" {
 		logger.Warn("hub.oidc is set, but this version's hub has no pages: it answers /healthz, /readyz and /metrics")
@@ -99,7 +99,7 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 	if s.certs, err = loadCertificates(cfg.Gateway.Transits.TLS, now()); err != nil {
 		return nil, err
 	}
-	created := false
+	var created bool
 	if s.keys, created, err = openKeys(cfg); err != nil {
 		return nil, err
 	}
@@ -154,7 +154,7 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 		ConnLimit: cfg.Gateway.Limits.Connections,
 		Logger:    logger,
 		HandshakeFailed: func(remote netip.AddrPort, err error) {
-			logger.Info("a TLS handshake failed", "remote", remote.String(), "error", err)
+			logger.Info("a TLS handshake failed", slog.String("remote", remote.String()), slog.Any("error", err))
 		},
 	}
 	s.health = newHealth(registry, s.journal.Ready, func() string { return s.gate.Rules().Plan().Digest })
@@ -178,7 +178,7 @@ func packEntry(act string, plan *policy.Plan) *isogate.Entry {
 
 func (s *server) later(e *isogate.Entry) {
 	if err := s.journal.AppendLater(e); err != nil {
-		s.logger.Error("the journal did not take an entry", "act", e.Act, "error", err)
+		s.logger.Error("the journal did not take an entry", slog.String("act", e.Act), slog.Any("error", err))
 	}
 }
 
@@ -215,8 +215,8 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 			}
 		}
 	})
-	s.logger.Info("serving", "tenant", string(s.cfg.Tenant), "transits", s.transits.Addr().String(), "hub", addr(s.hub),
-		"pack", s.gate.Rules().Plan().Digest, "verifier", s.keys.Verifier())
+	s.logger.Info("serving", slog.String("tenant", string(s.cfg.Tenant)), slog.String("transits", s.transits.Addr().String()), slog.String("hub", addr(s.hub)),
+		slog.String("pack", s.gate.Rules().Plan().Digest), slog.String("verifier", s.keys.Verifier()))
 	err := g.Wait()
 	s.logger.Info("drained")
 	s.client.CloseIdle()
@@ -242,7 +242,7 @@ func (s *server) reload() {
 		rules, err = s.rules(plan)
 	}
 	if err != nil {
-		s.logger.Error("not reloaded; what was in force stays in force", "error", err)
+		s.logger.Error("not reloaded; what was in force stays in force", slog.Any("error", err))
 		s.later(&isogate.Entry{Kind: isogate.KindPack, Actor: "isogate serve", Act: "pack refused",
 			Pack: s.gate.Rules().Plan().Digest, Reason: "it does not load; the one named here stays in force"})
 		return
@@ -253,7 +253,7 @@ func (s *server) reload() {
 		s.later(&isogate.Entry{Kind: isogate.KindKey, Actor: "isogate serve", Act: "keys rotated",
 			Detail: map[string]string{"primary": fmt.Sprintf("%08x", s.keys.Primary())}})
 	}
-	s.logger.Info("reloaded", "pack", plan.Digest)
+	s.logger.Info("reloaded", slog.String("pack", plan.Digest))
 }
 
 // rules makes the one value that requests are judged by.
@@ -326,7 +326,7 @@ func (s *server) release() {
 	}
 	if s.journal != nil {
 		if err := s.journal.Close(); err != nil {
-			s.logger.Error("the journal did not close well", "error", err)
+			s.logger.Error("the journal did not close well", slog.Any("error", err))
 		}
 	}
 }

@@ -39,7 +39,7 @@ func BenchmarkRequest(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			in, err := client.Do(context.Background(), &http1.Outgoing{
-				Scheme: "https", Host: "127.0.0.1", Port: uint16(n), Method: "POST", Target: "/to/far/v1/tickets", //nolint:gosec // a port
+				Scheme: "https", Host: "127.0.0.1", Port: uint16(n), Method: "POST", Target: "/to/far/v1/tickets",
 				Header: http1.Fields{{Name: "Content-Type", Value: "application/json"}}, Body: body,
 			})
 			if err != nil {
@@ -53,4 +53,3 @@ func BenchmarkRequest(b *testing.B) {
 		}
 	})
 }
-

@@ -130,7 +130,7 @@ func (g *Gateway) ServeFault(x *http1.Exchange, f *http1.Fault) {
 
 // begin takes a passage from the pool and gives it the rules it will keep.
 func (g *Gateway) begin(x *http1.Exchange) *passage {
-	p := g.passages.Get().(*passage) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	p := g.passages.Get().(*passage) //nolint:forcetypeassert // the pool holds nothing else
 	p.gate, p.x, p.rules, p.began = g, x, g.rules.Load(), time.Now()
 	p.now = g.clock()
 	p.entry = isogate.Entry{Kind: isogate.KindEgress, Method: x.Request.Method, Pack: p.rules.plan.Digest, Fields: p.entry.Fields[:0]}
@@ -160,7 +160,7 @@ func (g *Gateway) clock() time.Time {
 func (g *Gateway) end(p *passage) {
 	if cause := recover(); cause != nil {
 		// The cause may hold payload bytes; its stack does not.
-		g.cfg.Logger.Error("the gateway broke on a request", "transit", p.transitName(), "stack", string(debug.Stack()))
+		g.cfg.Logger.Error("the gateway broke on a request", slog.String("transit", p.transitName()), slog.String("stack", string(debug.Stack())))
 		p.x.Close()
 		if !p.x.Answered() {
 			p.refuse(&refusal{status: 500, code: "broken", detail: "the gateway failed on this request; its log says where"})

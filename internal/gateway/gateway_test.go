@@ -91,7 +91,7 @@ func call(t *testing.T, c *http.Client, method, url, body string, header ...stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // a test reads it whole
+	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -335,7 +335,7 @@ func TestContentThatIsNotFullyUnderstoodIsRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer resp.Body.Close() //nolint:errcheck // read whole
+			defer resp.Body.Close()
 			body, err := io.ReadAll(resp.Body)
 			if err != nil {
 				t.Fatal(err)
@@ -389,7 +389,7 @@ func TestTheEntryIsThereBeforeTheRequestArrives(t *testing.T) {
 	w.Far.Answer(func(rw http.ResponseWriter, r isogatetest.Received) {
 		reader, err := journal.OpenReader(w.State + "/journal")
 		if err == nil {
-			defer reader.Close() //nolint:errcheck // read only
+			defer reader.Close()
 			_, err = reader.Get(context.Background(), isogate.EntryID(r.Header.Get("Isogate-Entry")))
 		}
 		if err != nil {

@@ -39,7 +39,7 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 		}
 	}
 	for a := range m.byAction {
-		m.byAction[a] = m.fields.WithLabelValues(isogate.Action(a).String()) //nolint:gosec // nine actions
+		m.byAction[a] = m.fields.WithLabelValues(isogate.Action(a).String())
 	}
 	return m, nil
 }

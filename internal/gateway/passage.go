@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -40,7 +41,6 @@ type passage struct {
 	url       []byte // path and query to send
 	in, body  []byte // body as it came, body as it leaves
 	scratch   []byte
-	trailer   http1.Fields
 	streams   bool // the body is larger than Hold and is judged while it leaves
 	bytesIn   int64
 	bytesOut  int64
@@ -115,7 +115,7 @@ func (p *passage) refuse(r *refusal) bool {
 		header = append(header, http1.Field{Name: "WWW-Authenticate", Value: "Bearer"})
 	}
 	if err := p.x.Respond(r.status, header, r.problem(p.entry.ID)); err != nil {
-		p.gate.cfg.Logger.Debug("a refusal did not reach the caller", "error", err)
+		p.gate.cfg.Logger.Debug("a refusal did not reach the caller", slog.Any("error", err))
 	}
 	return true
 }
@@ -128,7 +128,7 @@ func (p *passage) recordRefusal(r *refusal) {
 	p.entry.DurationUS = time.Since(p.began).Microseconds()
 	p.entry.Fields, p.entry.BytesIn = p.entry.Fields[:0], p.bytesIn // no field was released
 	if err := p.gate.cfg.Journal.Append(p.x.Context(), &p.entry); err != nil {
-		p.gate.cfg.Logger.Error("a refusal could not be recorded", "code", r.code, "error", err)
+		p.gate.cfg.Logger.Error("a refusal could not be recorded", slog.String("code", r.code), slog.Any("error", err))
 		p.entry.ID = ""
 	}
 }
@@ -204,7 +204,7 @@ func (p *passage) record() *refusal {
 		err = p.gate.cfg.Journal.Append(p.x.Context(), &p.entry)
 	}
 	if err != nil {
-		p.gate.cfg.Logger.Error("nothing leaves: the journal did not take an entry", "transit", p.transitName(), "error", err)
+		p.gate.cfg.Logger.Error("nothing leaves: the journal did not take an entry", slog.String("transit", p.transitName()), slog.Any("error", err))
 		p.entry.Stage = ""
 		return &refusal{503, "cannot-record", "the journal cannot take the entry of this request; try again later"}
 	}
@@ -225,7 +225,7 @@ func (p *passage) close(status int, reason string) {
 		e.DigestOut = p.entry.DigestOut
 	}
 	if err := p.gate.cfg.Journal.AppendLater(&e); err != nil {
-		p.gate.cfg.Logger.Error("an entry stays open: the journal did not take its end", "entry", string(p.entry.ID), "error", err)
+		p.gate.cfg.Logger.Error("an entry stays open: the journal did not take its end", slog.String("entry", string(p.entry.ID)), slog.Any("error", err))
 	}
 }
 

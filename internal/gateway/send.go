@@ -7,6 +7,7 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"log/slog"
 
 	"github.com/isogate/isogate/internal/http1"
 	"github.com/isogate/isogate/internal/remote"
@@ -32,7 +33,7 @@ func (p *passage) send() *refusal {
 			return s.refusal()
 		}
 	}
-	p.gate.cfg.Logger.Warn("the far side failed", "transit", p.transitName(), "entry", string(p.entry.ID), "error", err)
+	p.gate.cfg.Logger.Warn("the far side failed", slog.String("transit", p.transitName()), slog.String("entry", string(p.entry.ID)), slog.Any("error", err))
 	return farSide(err)
 }
 

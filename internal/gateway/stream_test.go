@@ -46,7 +46,7 @@ func TestABodyTooLargeToHoldIsStreamed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer resp.Body.Close() //nolint:errcheck // read whole
+			defer resp.Body.Close()
 			if text, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != 200 {
 				t.Fatalf("%s %s %v", resp.Status, text, err)
 			}

@@ -236,7 +236,7 @@ func (w *World) Dial(source isogate.Source) *tls.Conn {
 	c, err := d.DialContext(context.Background(), "tcp", w.Addr)
 	w.must(err)
 	w.tb.Cleanup(func() { _ = c.Close() })
-	return c.(*tls.Conn) //nolint:errcheck,forcetypeassert // tls.Dialer says so
+	return c.(*tls.Conn) //nolint:forcetypeassert // tls.Dialer says so
 }
 
 // URL is the address of a path at the destination far.

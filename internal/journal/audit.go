@@ -110,7 +110,7 @@ func (r *Reader) verifyLog(vkey string, size uint64) error {
 		}
 		for i := range leaves {
 			if i >= len(bundle) || !bytes.Equal(rfc6962.DefaultHasher.HashLeaf(bundle[i]), leaves[i]) {
-				return &DamageError{[]Damage{{Entry: true, Seq: seq + uint64(i), What: "its copy in the log's bundle is not what was sealed; the database has it right"}}} //nolint:gosec // i counts from 0
+				return &DamageError{[]Damage{{Entry: true, Seq: seq + uint64(i), What: "its copy in the log's bundle is not what was sealed; the database has it right"}}}
 			}
 		}
 		seq = end

@@ -11,9 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/isogate/isogate"
 	dto "github.com/prometheus/client_model/go"
 	"golang.org/x/sys/unix"
+
+	"github.com/isogate/isogate"
 )
 
 // big is an entry of about 1 KiB.

@@ -5,8 +5,9 @@ import (
 	"crypto/rand"
 	"time"
 
-	"github.com/isogate/isogate"
 	"github.com/oklog/ulid/v2"
+
+	"github.com/isogate/isogate"
 )
 
 // clock stamps entries. The time it gives is what the wall clock says; the IDs it

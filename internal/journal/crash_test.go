@@ -16,9 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/isogate/isogate"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/sys/unix"
+
+	"github.com/isogate/isogate"
 )
 
 // The test binary runs itself as the process that is killed. The child appends

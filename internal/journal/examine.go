@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 )
 
@@ -29,7 +30,7 @@ func (s *sealer) examine(ctx context.Context) (err error) {
 			return errors.New("the checkpoint in the database was changed; restore the newest backup of the whole state directory")
 		}
 		if _, err := os.Stat(s.tree.dir); errors.Is(err, os.ErrNotExist) {
-			s.j.cfg.Logger.Warn("the Merkle log is gone; it is built again from the database and compared with its checkpoint", "dir", s.tree.dir, "size", was.size)
+			s.j.cfg.Logger.Warn("the Merkle log is gone; it is built again from the database and compared with its checkpoint", slog.String("dir", s.tree.dir), slog.Uint64("size", was.size))
 			if err := s.rebuild(ctx, was); err != nil {
 				return err
 			}

@@ -10,9 +10,10 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/isogate/isogate"
 	"github.com/transparency-dev/merkle/compact"
 	"github.com/transparency-dev/tessera/api/layout"
+
+	"github.com/isogate/isogate"
 )
 
 // An export is a run of a journal's sealed entries that can be checked with the

@@ -27,9 +27,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/isogate/isogate"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/isogate/isogate"
 )
 
 // Defaults of [Config].

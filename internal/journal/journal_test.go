@@ -10,8 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/isogate/isogate"
 	"golang.org/x/mod/sumdb/note"
+
+	"github.com/isogate/isogate"
 )
 
 // testKey is a signer and its vkey.

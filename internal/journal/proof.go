@@ -10,11 +10,12 @@ import (
 	"io"
 	"strconv"
 
-	"github.com/isogate/isogate"
 	"github.com/transparency-dev/merkle/compact"
 	mproof "github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
 	"golang.org/x/mod/sumdb/note"
+
+	"github.com/isogate/isogate"
 )
 
 // Proof shows that one entry is part of a journal, without the rest of it. As

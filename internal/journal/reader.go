@@ -10,9 +10,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/isogate/isogate"
 	"github.com/oklog/ulid/v2"
 	"modernc.org/sqlite"
+
+	"github.com/isogate/isogate"
 )
 
 // Reader reads a journal, also while another process writes it. It changes nothing.
@@ -129,7 +130,7 @@ func (r *Reader) each(ctx context.Context, from, to uint64, f func(seq uint64, b
 	if err != nil {
 		return r.wrap(err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err is checked
+	defer rows.Close()
 	want := from
 	for rows.Next() {
 		var seq int64
@@ -284,7 +285,7 @@ func (r *Reader) scan(ctx context.Context, f Filter, do func(seq uint64, body []
 		{"decision", f.Decision}, {"kind", string(f.Kind)}, {"stage", string(f.Stage)},
 	} {
 		if c.value != "" {
-			query += ` AND json_extract(CAST(body AS TEXT), '$.` + c.member + `') = ?`
+			query += ` AND json_extract(CAST(body AS TEXT), '$.` + c.member + `') = ?` //nolint:gosec // a name of the list above; the value is bound
 			args = append(args, c.value)
 		}
 	}
@@ -301,7 +302,7 @@ func (r *Reader) scan(ctx context.Context, f Filter, do func(seq uint64, body []
 	if err != nil {
 		return r.wrap(err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err is checked
+	defer rows.Close()
 	for rows.Next() {
 		var seq int64
 		var body []byte
@@ -354,7 +355,7 @@ func (r *Reader) at(ctx context.Context, t time.Time) (uint64, error) {
 		return 0, nil
 	}
 	var id ulid.ULID
-	if err := id.SetTime(uint64(t.UnixMilli())); err != nil { //nolint:gosec // checked above
+	if err := id.SetTime(uint64(t.UnixMilli())); err != nil {
 		return 0, fmt.Errorf("journal: the time %s: %w", t, err)
 	}
 	return r.search(ctx, isogate.EntryID(id.String()))

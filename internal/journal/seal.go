@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -100,7 +101,7 @@ func (s *sealer) finish() {
 	}
 	if err != nil {
 		s.j.cfg.Logger.Warn("the journal stops with entries that are not sealed yet; they will be at the next start",
-			"dir", s.j.cfg.Dir, "error", err)
+			slog.String("dir", s.j.cfg.Dir), slog.Any("error", err))
 	}
 }
 
@@ -115,13 +116,13 @@ func (s *sealer) try(ctx context.Context) (more bool, err error) {
 	if err == nil {
 		s.err.Store(nil)
 		if before != nil {
-			s.j.cfg.Logger.Info("the journal is sealed again", "dir", s.j.cfg.Dir, "size", s.size())
+			s.j.cfg.Logger.Info("the journal is sealed again", slog.String("dir", s.j.cfg.Dir), slog.Uint64("size", s.size()))
 		}
 		return more, nil
 	}
 	s.j.cfg.Metrics.unsealed.Inc()
 	if before == nil || before.Error() != err.Error() {
-		s.j.cfg.Logger.Error("entries could not be sealed; trying again", "dir", s.j.cfg.Dir, "error", err)
+		s.j.cfg.Logger.Error("entries could not be sealed; trying again", slog.String("dir", s.j.cfg.Dir), slog.Any("error", err))
 	}
 	s.err.Store(&err)
 	return false, err
@@ -169,7 +170,7 @@ func (s *sealer) step(ctx context.Context, began time.Time) (more bool, err erro
 	m.sealed.Set(float64(now.size))
 	m.seal.Observe(time.Since(began).Seconds())
 	if err := s.tree.sweep(was.size, now.size); err != nil {
-		s.j.cfg.Logger.Warn("obsolete partial tiles could not be removed", "dir", s.tree.dir, "error", err)
+		s.j.cfg.Logger.Warn("obsolete partial tiles could not be removed", slog.String("dir", s.tree.dir), slog.Any("error", err))
 	}
 	return next > now.size, nil
 }

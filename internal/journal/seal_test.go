@@ -13,13 +13,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/isogate/isogate"
 	"github.com/transparency-dev/merkle/rfc6962"
 	"github.com/transparency-dev/tessera"
 	"github.com/transparency-dev/tessera/client"
 	"github.com/transparency-dev/tessera/fsck"
 	"github.com/transparency-dev/tessera/storage/posix"
 	"golang.org/x/mod/sumdb/note"
+
+	"github.com/isogate/isogate"
 )
 
 // copyDir copies a directory as a backup would.

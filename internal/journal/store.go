@@ -11,10 +11,11 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/isogate/isogate"
 	"github.com/transparency-dev/merkle/rfc6962"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/isogate/isogate"
 )
 
 const (
@@ -74,7 +75,7 @@ func openStore(ctx context.Context, path string, tenant isogate.Tenant, vkey str
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	// Created here for its mode; SQLite gives the same one to the files beside it.
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // below the state directory
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w; the journal's directory must be writable", err)
 	}

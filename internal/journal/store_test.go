@@ -12,8 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/isogate/isogate"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/isogate/isogate"
 )
 
 // pragma runs a statement on the writing connection, through the writer.
@@ -255,7 +256,7 @@ func TestAppendCancelled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer j.Close() //nolint:errcheck // nothing is written
+	defer j.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	if err := j.Append(ctx, egress(1)); !errors.Is(err, ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) {

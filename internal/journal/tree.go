@@ -233,7 +233,7 @@ func (t tree) bundles(size uint64, bodies [][]byte) ([]file, error) {
 			data = binary.BigEndian.AppendUint16(data, uint16(len(b))) //nolint:gosec // entries are not longer: maxEntry
 			data = append(data, b...)
 		}
-		files = append(files, file{layout.EntriesPath(index, uint8(len(part)%layout.EntryBundleWidth)), data}) //nolint:gosec // below 256
+		files = append(files, file{layout.EntriesPath(index, uint8(len(part)%layout.EntryBundleWidth)), data})
 		index++
 	}
 	return files, nil
@@ -276,7 +276,7 @@ func (t tree) write(ctx context.Context, files []file) error {
 }
 
 func writeSynced(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600) //nolint:gosec // below the state directory
 	if err != nil {
 		return err
 	}

@@ -11,10 +11,11 @@ import (
 	"io"
 	"slices"
 
-	"github.com/isogate/isogate"
 	"github.com/transparency-dev/merkle/compact"
 	"github.com/transparency-dev/merkle/rfc6962"
 	"golang.org/x/mod/sumdb/note"
+
+	"github.com/isogate/isogate"
 )
 
 // Report is what a verified run of entries is.
@@ -276,7 +277,7 @@ func (v *verification) block(from, to uint64, lines []numbered, hashes [][]byte,
 	}
 	strayed := false
 	for i := range min(want, len(lines)) {
-		l, seq := lines[i], from+uint64(i) //nolint:gosec // i counts from 0
+		l, seq := lines[i], from+uint64(i)
 		leaf := rfc6962.DefaultHasher.HashLeaf(l.raw)
 		_ = v.entries.Append(leaf, nil)
 		if hashes != nil && !bytes.Equal(leaf, hashes[i]) {
@@ -299,7 +300,7 @@ func (v *verification) block(from, to uint64, lines []numbered, hashes [][]byte,
 		v.strayLeaves = append(v.strayLeaves, Damage{Line: v.line, What: "a leaf hash was changed; the entries themselves verify"})
 	}
 	if len(lines) != want {
-		at := Damage{Entry: true, Seq: from + uint64(min(want, len(lines))), What: outOfStep(len(lines) < want)}
+		at := Damage{Entry: true, Seq: from + uint64(min(want, len(lines))), What: outOfStep(len(lines) < want)} //nolint:gosec // lengths
 		if len(lines) > want {
 			at.Line = lines[want].n
 		} else {

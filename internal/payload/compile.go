@@ -394,7 +394,7 @@ func (s *shape) index(seed maphash.Seed) {
 		for s.table[at] != 0 {
 			at = (at + 1) & mask
 		}
-		s.table[at] = uint32(i + 1) //nolint:gosec // bounded by maxEdges
+		s.table[at] = uint32(i + 1)
 	}
 }
 

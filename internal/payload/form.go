@@ -98,7 +98,7 @@ func (w *walker) field(f *frame, start, end int) error {
 	if f.shape != nil {
 		k = f.shape.lookup(h, w.text)
 	}
-	fresh := false
+	var fresh bool
 	if k >= 0 {
 		n, how = f.shape.keys[k].node, spelled
 		fresh = w.mark(f, k)

@@ -416,9 +416,8 @@ func TestTally(t *testing.T) {
 		}
 	}
 	// The same contract under another table of verdicts is counted apart, and forgotten on Reset.
-	other := rulesFor(r.Tree, isogate.Redact)
 	for range 12 {
-		other = rulesFor(r.Tree, isogate.Redact)
+		other := rulesFor(r.Tree, isogate.Redact)
 		if _, err := (jsonFormat{}).Rewrite(nil, []byte(`{"zz":"x"}`), other, fakeReplacer{}, &tally); err != nil {
 			t.Fatal(err)
 		}

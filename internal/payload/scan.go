@@ -272,7 +272,7 @@ func hex4(b []byte) (uint32, fault) {
 		if j >= len(b) {
 			return 0, cutShort
 		}
-		h := hexDigits[b[j]]
+		h := hexDigits[b[j]] //nolint:gosec // it has a place for every byte
 		if h > 15 {
 			return 0, badEscape
 		}
@@ -287,10 +287,10 @@ var hexDigits = func() (t [256]byte) {
 		t[c] = 0xff
 	}
 	for v, c := range "0123456789abcdef" {
-		t[c] = byte(v) //nolint:gosec // 0 to 15
+		t[c] = byte(v)
 	}
 	for v, c := range "ABCDEF" {
-		t[c] = byte(10 + v) //nolint:gosec // 10 to 15
+		t[c] = byte(10 + v)
 	}
 	return t
 }()

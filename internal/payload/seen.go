@@ -71,7 +71,7 @@ func (s *seen) grow(o *names) {
 
 // insert puts h into a table that has room, and reports whether it is new.
 func insert(table []uint64, h uint64) bool {
-	mask := uint64(len(table) - 1)
+	mask := uint64(len(table) - 1) //nolint:gosec // a table is never empty
 	for at := h >> 7 & mask; ; at = (at + 1) & mask {
 		switch table[at] {
 		case 0:

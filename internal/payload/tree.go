@@ -221,7 +221,7 @@ func (e *edge) ends(b []byte) bool {
 
 // lookup returns the index of the key whose hash is h, or -1.
 func (s *shape) lookup(h uint64, key []byte) int {
-	mask := uint64(len(s.table) - 1)
+	mask := uint64(len(s.table) - 1) //nolint:gosec // a table is never empty
 	for at := h >> 32 & mask; ; at = (at + 1) & mask {
 		i := int(s.table[at]) - 1
 		if i < 0 {

@@ -101,7 +101,7 @@ func (t *Tree) walker() *walker {
 	w := &walker{tree: t, succ: make([]uint32, t.slots), frames: make([]frame, 16)}
 	for _, s := range t.shapes {
 		for i := range s.keys {
-			w.succ[s.slot+i] = uint32(i) //nolint:gosec // bounded by maxEdges
+			w.succ[s.slot+i] = uint32(i)
 		}
 	}
 	return w

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -245,7 +246,7 @@ func TestMixedAnswers(t *testing.T) {
 		"ec2.test.":      always("fd00:ec2::254"),
 		"alias.test.":    always("CNAME internal.test.", inside),
 		"chain.test.":    always("CNAME a.test.", "CNAME b.test.", "10.1.2.3"),
-		"many.test.":     always(append(many, "192.168.1.1")...),
+		"many.test.":     always(slices.Concat(many, []string{"192.168.1.1"})...),
 		"zero.test.":     always("0.0.0.0"),
 		"public.test.":   always("8.8.8.8"),
 	})
