@@ -146,7 +146,8 @@ func (j *Journal) writeLoop() error {
 func (j *Journal) commit(ctx context.Context, g *group) []item {
 	began := time.Now()
 	base, err := j.store.commit(ctx, g)
-	g.finish(base+uint64(len(g.again)), err)
+	// Whoever hears the outcome finds Ready to agree with it.
+	defer func() { g.finish(base+uint64(len(g.again)), err) }()
 	m := j.cfg.Metrics
 	if err == nil {
 		n := len(g.again) + len(g.items)

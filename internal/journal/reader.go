@@ -39,7 +39,7 @@ func OpenReader(dir string) (*Reader, error) {
 	db.SetMaxOpenConns(8)
 	r := &Reader{dir: dir, db: db}
 	var app, ver int
-	err = db.QueryRow(`SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version)`).Scan(&app, &ver)
+	err = db.QueryRowContext(context.Background(), `SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version)`).Scan(&app, &ver)
 	switch {
 	case err != nil:
 		err = explain(err)

@@ -419,20 +419,22 @@ func TestCrashBetweenSignatureAndPublication(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, state := range [][]byte{older, nil} {
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
-		}
-		if state != nil {
-			if err := os.WriteFile(path, state, 0o644); err != nil {
+	for name, state := range map[string][]byte{"the older one is still there": older, "none is there": nil} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
-		}
-		open(t, key.config(dir))
-		if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, newer) {
-			t.Fatalf("%s\n%v", now, err)
-		}
-		break
+			if state != nil {
+				if err := os.WriteFile(path, state, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			open(t, key.config(dir))
+			if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, newer) {
+				t.Fatalf("%s
+%v", now, err)
+			}
+		})
 	}
 }
 

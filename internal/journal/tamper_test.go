@@ -25,11 +25,6 @@ func change(t *testing.T, dir, query string, args ...any) {
 	}
 }
 
-func insert(t *testing.T, dir string, seq int, body []byte) {
-	t.Helper()
-	change(t, dir, `INSERT INTO entry VALUES (?, ?)`, seq, body)
-}
-
 func bundleHashes(bundle []byte) ([][]byte, error) {
 	var b api.EntryBundle
 	if err := b.UnmarshalText(bundle); err != nil {
