@@ -431,8 +431,7 @@ func TestCrashBetweenSignatureAndPublication(t *testing.T) {
 			}
 			open(t, key.config(dir))
 			if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, newer) {
-				t.Fatalf("%s
-%v", now, err)
+				t.Fatalf("%s\n%v", now, err)
 			}
 		})
 	}
