@@ -25,8 +25,11 @@ const (
 // error when a label is missing or opaque, when Key is given without a wildcard
 // in the path, when a parsed place does not take strings, and when the paths
 // would make more than 65,536 places or 524,288 ways between them.
-func Compile(specs []Spec) (*Tree, error) {
+func Compile(specs []Spec) (*Tree, error) { return compileWithin(specs, maxNodes, maxEdges) }
+
+func compileWithin(specs []Spec, nodes, edges int) (*Tree, error) {
 	c := &compiler{
+		maxNodes: nodes, maxEdges: edges,
 		tree:   &Tree{seed: maphash.MakeSeed(), byPath: map[string]int{}},
 		nodes:  map[string]*node{},
 		shapes: map[string]*shape{},
@@ -89,7 +92,9 @@ type compiler struct {
 	sets   map[string]int32
 	todo   []job
 	edges  int
-	err    error // the first bound that was met
+
+	maxNodes, maxEdges int
+	err                error // the first bound that was met
 }
 
 // job is a state whose ways out are still to be found.
@@ -241,8 +246,8 @@ func (c *compiler) node(set []int) *node {
 	if n := c.nodes[id]; n != nil {
 		return n
 	}
-	if len(c.nodes) == maxNodes {
-		c.limit("the paths make more than %d places; use fewer * and ** that match the same values", maxNodes)
+	if len(c.nodes) == c.maxNodes {
+		c.limit("the paths make more than %d places; use fewer * and ** that match the same values", c.maxNodes)
 		return nil
 	}
 	n := &node{}
@@ -353,8 +358,8 @@ func (c *compiler) shape(live []int) *shape {
 			}
 		}
 	}
-	if c.edges += len(names) + 2; c.edges > maxEdges {
-		c.limit("the paths make more than %d ways between places; use fewer * and ** that match the same values", maxEdges)
+	if c.edges += len(names) + 2; c.edges > c.maxEdges {
+		c.limit("the paths make more than %d ways between places; use fewer * and ** that match the same values", c.maxEdges)
 		return nil
 	}
 	if keys != nil {
@@ -434,8 +439,8 @@ func (c *compiler) selector(live, elem []int) *selector {
 	for i := range sel.keys {
 		sel.keys[i].stride = total
 		total *= len(sel.keys[i].values) + 1
-		if c.edges+total > maxEdges {
-			c.limit("selectors by different members make more than %d combinations; use fewer of them on one array", maxEdges)
+		if c.edges+total > c.maxEdges {
+			c.limit("selectors by different members make more than %d combinations; use fewer of them on one array", c.maxEdges)
 			return nil
 		}
 	}
