@@ -59,8 +59,8 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Replacer makes the replacements of what may not leave as it is. Allow, Drop,
-// Redact and Refuse never reach it. It must be deterministic: the same value
+// Replacer makes the replacements of what may not leave as it is. Values whose
+// verdict is Allow, Drop, Redact or Refuse never reach it. It must be deterministic: the same value
 // under the same verdict has the same replacement.
 type Replacer interface {
 	// Replace appends to dst the replacement of val under v, as decoded text, and
@@ -70,7 +70,8 @@ type Replacer interface {
 	// call only and must not overlap dst's free space, which the walker sees to.
 	Replace(dst []byte, v *isogate.Verdict, val isogate.Value) (out []byte, kind isogate.Kind, applied isogate.Action, err error)
 	// ReplaceName appends to dst a pseudonym for a member name that may not leave
-	// as it is: keyed, deterministic, different for different names.
+	// as it is: keyed, deterministic, different for different names. Under Redact
+	// it is a hash, for a constant could not stay unique.
 	ReplaceName(dst []byte, v *isogate.Verdict, name []byte) (out []byte, applied isogate.Action, err error)
 }
 

@@ -29,6 +29,9 @@ func TestScanRunesKnowsEveryCharacter(t *testing.T) {
 			check(b, fine)
 		}
 	}
+	for pair, want := range map[string]fault{"ああ": fine, "あああ": fine, "あ\xed\xa0\x80": badUTF8, "あ\xe0\x80\x80": badUTF8, "あ\uffff": badNonchar, "あ\ufdd0あ": badNonchar, "あé𝄞": fine} {
+		check([]byte(pair), want)
+	}
 	for lead := 0x80; lead < 0x100; lead++ {
 		for second := range 0x100 {
 			for _, rest := range []string{"", "\x80", "\x80\x80", "\xbf\xbd", "a", "\x80a"} {
