@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	// slowest is the longest pause between two batches under load.
-	slowest = 500 * time.Millisecond
+	// slowest is the longest pause between two batches under load: at 45,000 entries a
+	// second a checkpoint over an entry then comes after half a second at the most.
+	slowest = 200 * time.Millisecond
 	// batchLimit is how many entries one batch seals at the most.
 	batchLimit = 1 << 16
 	// batchPatience is how long a batch may take before it is given up and begun
