@@ -44,7 +44,8 @@ type Entry struct {
 	// Of an egress entry.
 
 	Stage       Stage       `json:"stage,omitempty"`
-	Of          EntryID     `json:"of,omitempty"` // closed: the opened entry it ends
+	Of          EntryID     `json:"of,omitempty"`     // closed: the opened entry it ends
+	Closes      []Closing   `json:"closes,omitempty"` // closed: several opened entries that ended as they should
 	Source      Source      `json:"source,omitempty"`
 	Purpose     string      `json:"purpose,omitempty"`
 	Transit     Transit     `json:"transit,omitempty"`
@@ -71,6 +72,14 @@ type Entry struct {
 	Actor  string            `json:"actor,omitempty"` // who acted, and how they signed in
 	Act    string            `json:"act,omitempty"`   // what was done, such as "pack activated"
 	Detail map[string]string `json:"detail,omitempty"`
+}
+
+// Closing is how one release ended about which there is nothing more to say: its
+// body was judged whole, and the answer reached the caller.
+type Closing struct {
+	Of         EntryID `json:"of"` // the opened entry
+	Status     int     `json:"status"`
+	DurationUS int64   `json:"duration_us"`
 }
 
 // Field is how one field of a request was treated, counted over its values.

@@ -144,6 +144,9 @@ func about(x *isogate.Entry) string {
 	switch x.Stage {
 	case isogate.StageClosed:
 		line = fmt.Sprintf("%s\tof %s", x.Stage, x.Of)
+		if n := len(x.Closes); n > 0 {
+			line = fmt.Sprintf("%s\t%d releases, the last %s", x.Stage, n, x.Closes[n-1].Of)
+		}
 		if x.Status != 0 {
 			line += fmt.Sprintf(", status %d", x.Status)
 		}
@@ -228,6 +231,12 @@ func show(out io.Writer, body []byte) error {
 	}
 	for _, k := range slices.Sorted(maps.Keys(x.Detail)) {
 		_, _ = fmt.Fprintf(w, "%s\t%s\n", printable(k), printable(x.Detail[k]))
+	}
+	if len(x.Closes) > 0 {
+		_, _ = fmt.Fprintln(w, "\nCLOSES\tSTATUS\tDURATION")
+		for _, c := range x.Closes {
+			_, _ = fmt.Fprintf(w, "%s\t%d\t%s\n", printable(string(c.Of)), c.Status, time.Duration(c.DurationUS)*time.Microsecond)
+		}
 	}
 	if err := w.Flush(); err != nil || len(x.Fields) == 0 {
 		return err

@@ -32,6 +32,9 @@ type Journal interface {
 	Append(ctx context.Context, e *isogate.Entry) error
 	// AppendLater fills in ID, Time and Tenant; e becomes durable soon.
 	AppendLater(e *isogate.Entry) error
+	// AppendClosing records, soon, how a release ended about which there is
+	// nothing more to say.
+	AppendClosing(c isogate.Closing) error
 	// Ready says why nothing may leave now, or nil.
 	Ready() error
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/policy"
 )
 
 // demand is one handling that the far side must keep, and for which places.
@@ -55,6 +56,39 @@ func handlingValue(fields []isogate.Field) string {
 		return value
 	}
 	return listDemands(demands, false)
+}
+
+// declared remembers what Isogate-Handling was for some fields. One passage serves
+// few transits in turn, and the requests of a transit mostly have the same fields.
+type declared struct {
+	fields []isogate.Field
+	value  string
+}
+
+// maxDeclared bounds what a passage remembers.
+const maxDeclared = 8
+
+// handling is handlingValue, remembered by the transit's table of verdicts.
+func (p *passage) handling(fields []isogate.Field) string {
+	d, ok := p.declared[p.verdicts]
+	if ok && slices.EqualFunc(d.fields, fields, alike) {
+		return d.value
+	}
+	if len(p.declared) >= maxDeclared {
+		clear(p.declared)
+	}
+	if p.declared == nil {
+		p.declared = map[*policy.Rules]declared{}
+	}
+	d = declared{fields: slices.Clone(fields), value: handlingValue(fields)}
+	p.declared[p.verdicts] = d
+	return d.value
+}
+
+// alike reports whether two fields differ in their count at the most.
+func alike(a, b isogate.Field) bool {
+	a.N = b.N
+	return a == b
 }
 
 func listDemands(demands []demand, places bool) string {

@@ -46,6 +46,7 @@ type passage struct {
 	bytesOut  int64
 
 	entry     isogate.Entry
+	declared  map[*policy.Rules]declared // kept over a reset
 	incoming  *http1.Incoming
 	streaming *stream // the walker of a body that is judged while it leaves
 	refused   *refusal
@@ -214,6 +215,11 @@ func (p *passage) record() *refusal {
 
 // close writes the entry that ends what record began.
 func (p *passage) close(status int, reason string) {
+	if reason == "" && !p.streams {
+		c := isogate.Closing{Of: p.entry.ID, Status: status, DurationUS: time.Since(p.began).Microseconds()}
+		p.stillOpen(p.gate.cfg.Journal.AppendClosing(c))
+		return
+	}
 	e := isogate.Entry{
 		Kind: isogate.KindEgress, Stage: isogate.StageClosed, Of: p.entry.ID,
 		Source: p.entry.Source, Transit: p.entry.Transit, Destination: p.entry.Destination,
@@ -224,7 +230,12 @@ func (p *passage) close(status int, reason string) {
 		e.Fields, e.BytesIn, e.BytesOut = p.tally.Fields(nil), p.bytesIn, p.bytesOut
 		e.DigestOut = p.entry.DigestOut
 	}
-	if err := p.gate.cfg.Journal.AppendLater(&e); err != nil {
+	p.stillOpen(p.gate.cfg.Journal.AppendLater(&e))
+}
+
+// stillOpen says that the journal did not take the end of an entry.
+func (p *passage) stillOpen(err error) {
+	if err != nil {
 		p.gate.cfg.Logger.Error("an entry stays open: the journal did not take its end", slog.String("entry", string(p.entry.ID)), slog.Any("error", err))
 	}
 }

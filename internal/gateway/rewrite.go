@@ -269,7 +269,7 @@ func (p *passage) declareHandling() {
 			fields = append(fields, isogate.FieldOf(place.Path, v, v.Action, 1))
 		}
 	}
-	if value := handlingValue(fields); value != "" {
+	if value := p.handling(fields); value != "" {
 		p.out.Header = append(p.out.Header, http1.Field{Name: "Isogate-Handling", Value: value})
 	}
 }

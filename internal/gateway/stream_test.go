@@ -108,8 +108,17 @@ func opened(t *testing.T, w *isogatetest.World, id string) (e isogate.Entry, clo
 	if i < 0 {
 		t.Fatalf("entry %q is not in the journal", id)
 	}
-	if j := slices.IndexFunc(entries, func(e isogate.Entry) bool { return string(e.Of) == id }); j >= 0 {
-		closed = &entries[j]
+	for j := range entries {
+		if string(entries[j].Of) == id {
+			closed = &entries[j]
+		}
+		for _, c := range entries[j].Closes {
+			if string(c.Of) == id {
+				one := entries[j]
+				one.Of, one.Status, one.DurationUS = c.Of, c.Status, c.DurationUS
+				closed = &one
+			}
+		}
 	}
 	return entries[i], closed
 }

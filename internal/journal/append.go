@@ -33,7 +33,7 @@ func (j *Journal) Append(ctx context.Context, e *isogate.Entry) error {
 		tails.Put(buf)
 		return err
 	}
-	g, i, err := j.queue.put(ctx, e, tail, false)
+	g, i, err := j.queue.put(ctx, e, item{tail: tail})
 	if err != nil {
 		tails.Put(buf)
 		return fmt.Errorf("journal: the entry was not taken: %w", err)
@@ -68,8 +68,21 @@ func (j *Journal) AppendLater(e *isogate.Entry) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := j.queue.put(context.Background(), e, tail, true); err != nil {
+	if _, _, err := j.queue.put(context.Background(), e, item{tail: tail, later: true}); err != nil {
 		return fmt.Errorf("journal: the entry was not taken: %w", err)
+	}
+	return nil
+}
+
+// AppendClosing records how a release ended, like AppendLater. Closings that come
+// while a commit is under way share one entry, since each alone would cost as much
+// as the release it ends.
+func (j *Journal) AppendClosing(c isogate.Closing) error {
+	if c.Of == "" {
+		return fmt.Errorf("journal: a closing that closes nothing; set Closing.Of")
+	}
+	if err := j.queue.close(c); err != nil {
+		return fmt.Errorf("journal: the closing of %s was not taken: %w", c.Of, err)
 	}
 	return nil
 }

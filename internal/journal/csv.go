@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"encoding/csv"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -53,8 +54,12 @@ func csvRow(e isogate.Entry) []string {
 	for _, k := range sortedKeys(e.Detail) {
 		detail = append(detail, k+"="+e.Detail[k])
 	}
+	of := string(e.Of)
+	for _, c := range e.Closes {
+		of += fmt.Sprintf(" %s %d", c.Of, c.Status)
+	}
 	row := []string{string(e.ID), strconv.FormatUint(e.Seq, 10), e.Time.Format(time.RFC3339Nano), string(e.Tenant), string(e.Kind), string(e.Stage),
-		string(e.Of), string(e.Source), e.Purpose, string(e.Transit), e.Remote, string(e.Destination), e.Method, e.URL, e.Pack, string(e.Consent),
+		strings.TrimSpace(of), string(e.Source), e.Purpose, string(e.Transit), e.Remote, string(e.Destination), e.Method, e.URL, e.Pack, string(e.Consent),
 		e.Decision, e.Reason, strconv.FormatBool(e.Streamed), strings.Join(fields, "; "), strconv.FormatInt(e.BytesIn, 10),
 		strconv.FormatInt(e.BytesOut, 10), e.DigestIn, e.DigestOut, e.TLS, strconv.Itoa(e.Status), strconv.FormatInt(e.DurationUS, 10),
 		e.Actor, e.Act, strings.Join(detail, "; ")}

@@ -53,6 +53,16 @@ func appendTail(dst []byte, e *isogate.Entry) []byte {
 	dst = appendString(dst, string(e.Kind))
 	dst = appendMember(dst, "stage", string(e.Stage))
 	dst = appendMember(dst, "of", string(e.Of))
+	if len(e.Closes) > 0 {
+		dst = append(dst, `,"closes":[`...)
+		for i := range e.Closes {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendClosing(dst, &e.Closes[i])
+		}
+		dst = append(dst, ']')
+	}
 	dst = appendMember(dst, "source", string(e.Source))
 	dst = appendMember(dst, "purpose", e.Purpose)
 	dst = appendMember(dst, "transit", string(e.Transit))
@@ -98,6 +108,16 @@ func appendTail(dst []byte, e *isogate.Entry) []byte {
 		}
 		dst = append(dst, '}')
 	}
+	return append(dst, '}')
+}
+
+func appendClosing(dst []byte, c *isogate.Closing) []byte {
+	dst = append(dst, `{"of":`...)
+	dst = appendString(dst, string(c.Of))
+	dst = append(dst, `,"status":`...)
+	dst = strconv.AppendInt(dst, int64(c.Status), 10)
+	dst = append(dst, `,"duration_us":`...)
+	dst = strconv.AppendInt(dst, c.DurationUS, 10)
 	return append(dst, '}')
 }
 

@@ -36,6 +36,8 @@ func TestEncodingHasEveryField(t *testing.T) {
 		case *time.Time:
 		case *[]isogate.Field:
 			*v = []isogate.Field{{}, {Path: "a[].b", Label: "ugc.title", Action: isogate.Mask, Handling: "temporary", TTL: "5m0s", Rule: "t.yaml:3", N: 7}}
+		case *[]isogate.Closing:
+			*v = []isogate.Closing{{}, {Of: "01ARZ3NDEKTSV4RRFFQ69G5FAW", Status: 201, DurationUS: 812}}
 		case *map[string]string:
 			*v = map[string]string{"b": "2", "a": "1", "ä": "3"}
 		default:
@@ -58,6 +60,9 @@ func TestEncodingHasEveryField(t *testing.T) {
 		if got, want := encoded(&e), oracle(t, &e); !bytes.Equal(got, want) {
 			t.Errorf("\n got %s\nwant %s", got, want)
 		}
+	}
+	if n := reflect.TypeFor[isogate.Closing]().NumField(); n != 3 {
+		t.Errorf("isogate.Closing has %d fields; teach appendClosing the new one", n)
 	}
 	if n := reflect.TypeFor[isogate.Field]().NumField(); n != 7 {
 		t.Errorf("isogate.Field has %d fields; teach appendField the new one", n)

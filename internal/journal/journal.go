@@ -136,7 +136,7 @@ func Open(ctx context.Context, cfg Config) (_ *Journal, err error) {
 	if err != nil {
 		return nil, err
 	}
-	j.queue = newQueue(cfg.Queue, newClock(cfg.Now, last))
+	j.queue = newQueue(cfg.Queue, cfg.Tenant, newClock(cfg.Now, last))
 	j.seal = newSealer(j, verifier)
 	if err := j.seal.examine(ctx); err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -142,6 +143,17 @@ func (r *Reader) ExportOCSF(ctx context.Context, w io.Writer, f Filter) error {
 		e, err := decode(body)
 		if err != nil || e.Kind != isogate.KindEgress {
 			return err
+		}
+		for i := range e.Closes { // an event has one response
+			one := e
+			one.ID = isogate.EntryID(fmt.Sprintf("%s-%d", e.ID, i+1))
+			one.Of, one.Status, one.DurationUS, one.Closes = e.Closes[i].Of, e.Closes[i].Status, e.Closes[i].DurationUS, nil
+			if err := enc.Encode(ocsf(one)); err != nil {
+				return err
+			}
+		}
+		if len(e.Closes) > 0 {
+			return nil
 		}
 		return enc.Encode(ocsf(e))
 	})

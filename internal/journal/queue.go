@@ -19,7 +19,13 @@ type item struct {
 	at    time.Time
 	tail  []byte // what follows the head; see encode.go
 	later bool   // nobody waits for it: it is tried again until it is durable
+	// Closings that came while the group was open share an entry; its tail is
+	// encoded when the group is taken.
+	closes []isogate.Closing
 }
+
+// maxCloses keeps an entry of closings well below maxEntry.
+const maxCloses = 256
 
 // act is something else to do in a group's transaction. Its own error is its
 // caller's alone and leaves the group's entries as they are.
@@ -34,6 +40,7 @@ type group struct {
 	again   []item // of AppendLater, from groups that could not be committed
 	items   []item
 	awaited bool // somebody waits for one of them
+	closing int  // 1 + the index of the item that takes closings; 0 for none
 	acts    []act
 
 	// Set before done is closed.
@@ -44,10 +51,11 @@ type group struct {
 
 // queue collects a group while the one before it is committed.
 type queue struct {
-	max  int
-	wake chan struct{} // holds one token when somebody waits for the open group
-	idle chan struct{} // holds one token when the open group has only entries that nobody waits for
-	halt chan struct{} // closed by stop: the writer commits what is left and returns
+	max    int
+	tenant isogate.Tenant
+	wake   chan struct{} // holds one token when somebody waits for the open group
+	idle   chan struct{} // holds one token when the open group has only entries that nobody waits for
+	halt   chan struct{} // closed by stop: the writer commits what is left and returns
 
 	mu     sync.Mutex // guards what follows
 	open   *group
@@ -56,14 +64,14 @@ type queue struct {
 	before int  // entries in the group before the open one
 }
 
-func newQueue(limit int, c *clock) *queue {
-	return &queue{max: limit, clock: c, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1), halt: make(chan struct{}),
+func newQueue(limit int, tenant isogate.Tenant, c *clock) *queue {
+	return &queue{max: limit, tenant: tenant, clock: c, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1), halt: make(chan struct{}),
 		open: &group{done: make(chan struct{})}}
 }
 
-// put stamps e and places it in the open group. Where that is full it waits for
-// the next one.
-func (q *queue) put(ctx context.Context, e *isogate.Entry, tail []byte, later bool) (*group, int, error) {
+// put stamps e and places its item in the open group. Where that is full it waits
+// for the next one.
+func (q *queue) put(ctx context.Context, e *isogate.Entry, it item) (*group, int, error) {
 	for {
 		q.mu.Lock()
 		if q.ended {
@@ -73,10 +81,14 @@ func (q *queue) put(ctx context.Context, e *isogate.Entry, tail []byte, later bo
 		g := q.open
 		if len(g.items) < q.max {
 			e.ID, e.Time = q.clock.stamp()
-			g.items = append(g.items, item{id: e.ID, at: e.Time, tail: tail, later: later})
+			it.id, it.at = e.ID, e.Time
+			g.items = append(g.items, it)
 			n := len(g.items)
-			first := !later && !g.awaited || n == q.max
-			g.awaited = g.awaited || !later
+			if len(it.closes) > 0 {
+				g.closing = n
+			}
+			first := !it.later && !g.awaited || n == q.max
+			g.awaited = g.awaited || !it.later
 			q.mu.Unlock()
 			switch {
 			case first:
@@ -95,6 +107,20 @@ func (q *queue) put(ctx context.Context, e *isogate.Entry, tail []byte, later bo
 			return nil, 0, ErrStopped
 		}
 	}
+}
+
+// close adds a closing to the open group.
+func (q *queue) close(c isogate.Closing) error {
+	q.mu.Lock()
+	if g := q.open; !q.ended && g.closing > 0 && len(g.items[g.closing-1].closes) < maxCloses {
+		it := &g.items[g.closing-1]
+		it.closes = append(it.closes, c)
+		q.mu.Unlock()
+		return nil
+	}
+	q.mu.Unlock()
+	_, _, err := q.put(context.Background(), &isogate.Entry{}, item{later: true, closes: []isogate.Closing{c}})
+	return err
 }
 
 // run has do done in the next transaction and returns its outcome.
@@ -147,6 +173,12 @@ func (q *queue) take(again []item) *group {
 	g := q.open
 	if len(again) == 0 && len(g.items) == 0 && len(g.acts) == 0 {
 		return nil
+	}
+	for i := range g.items {
+		if it := &g.items[i]; len(it.closes) > 0 {
+			it.tail = appendTail(make([]byte, 0, 128+80*len(it.closes)), &isogate.Entry{
+				Tenant: q.tenant, Kind: isogate.KindEgress, Stage: isogate.StageClosed, Closes: it.closes})
+		}
 	}
 	g.again = again
 	q.before = len(g.items)

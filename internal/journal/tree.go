@@ -228,7 +228,11 @@ func (t tree) bundles(size uint64, bodies [][]byte) ([]file, error) {
 	}
 	var files []file
 	for part := range slices.Chunk(append(all, bodies...), layout.EntryBundleWidth) {
-		var data []byte
+		n := 0
+		for _, b := range part {
+			n += 2 + len(b)
+		}
+		data := make([]byte, 0, n)
 		for _, b := range part {
 			data = binary.BigEndian.AppendUint16(data, uint16(len(b))) //nolint:gosec // entries are not longer: maxEntry
 			data = append(data, b...)

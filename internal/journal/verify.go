@@ -326,6 +326,9 @@ func (v *verification) entry(seq uint64, l numbered) {
 		Tenant isogate.Tenant  `json:"tenant"`
 		Stage  isogate.Stage   `json:"stage"`
 		Of     isogate.EntryID `json:"of"`
+		Closes []struct {
+			Of isogate.EntryID `json:"of"`
+		} `json:"closes"`
 	}
 	at := Damage{Entry: true, Seq: seq, Line: l.n, ID: claimedID(l.raw)}
 	switch err := json.Unmarshal(l.raw, &e); {
@@ -351,6 +354,9 @@ func (v *verification) entry(seq uint64, l numbered) {
 		v.unclosed[e.ID] = seq
 	case isogate.StageClosed:
 		delete(v.unclosed, e.Of)
+		for _, c := range e.Closes {
+			delete(v.unclosed, c.Of)
+		}
 	}
 }
 
