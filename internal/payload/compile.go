@@ -201,12 +201,16 @@ func (s *step) below() []*step {
 	return nil
 }
 
-// names returns the labels of the names that s stands for.
+// names returns the labels of the names that s stands for. What rest lets in, the
+// path of the string does not: its label for names is for those on the way there.
 func (s *step) names() []isogate.Label {
-	if s.shadow != nil {
-		s = s.shadow
+	switch {
+	case s.shadow == nil:
+		return s.keys
+	case s == s.shadow.in:
+		return s.shadow.keys
 	}
-	return s.keys
+	return nil
 }
 
 // close adds what ** reaches without a member or element between, and puts the set in order.
@@ -220,12 +224,21 @@ func (c *compiler) close(set []int) []int {
 			set = append(set, s.deep.id)
 		}
 	}
-	return ordered(set)
+	return c.ordered(set)
 }
 
-func ordered(set []int) []int {
+// ordered puts a set in order. A ** that strings were parsed for and that goes on
+// inside them is there as its shadow, and does not come in again by another way.
+func (c *compiler) ordered(set []int) []int {
 	slices.Sort(set)
-	return slices.Compact(set)
+	set = slices.Compact(set)
+	return slices.DeleteFunc(set, func(id int) bool {
+		in := c.steps[id].in
+		if in == nil || !in.loop {
+			return false
+		}
+		return slices.Contains(set, in.id)
+	})
 }
 
 // key makes a map key of a set.
@@ -307,14 +320,13 @@ func (c *compiler) expand(n *node, set []int) {
 		}
 	}
 	if inner != nil {
-		// Closed before the others come in: their ** may be what was parsed.
-		inner = c.close(inner)
-		for _, id := range set {
-			if c.steps[id].in == nil {
-				inner = append(inner, id)
-			}
-		}
-		n.inner = c.node(ordered(inner))
+		inner = append(c.close(inner), set...)
+		// What was parsed for does not come in again, be it as the ** below another.
+		inner = slices.DeleteFunc(c.ordered(inner), func(id int) bool {
+			_, was := slices.BinarySearch(set, id)
+			return was && c.steps[id].in != nil
+		})
+		n.inner = c.node(inner)
 	}
 	if live == nil {
 		return

@@ -269,6 +269,12 @@ func TestRewriteIsAsTheOracleSays(t *testing.T) {
 	if testing.Short() {
 		n = 400
 	}
+	// Contracts that were once misread: a string that two paths parse, one of them
+	// **; a name inside a string that * leads to and whose names have a label; a **
+	// that comes in again inside the string it was parsed for.
+	for _, seed := range []uint64{5683, 11755, 30442} {
+		_ = property(t, seed)
+	}
 	refused, accepted := 0, 0
 	for seed := range uint64(n) {
 		err := property(t, seed)
