@@ -29,6 +29,9 @@ const (
 	atLine                     // the next line of NDJSON
 )
 
+// numberBytes are the bytes that a number is made of.
+var numberBytes = []byte("+-.0123456789Ee")
+
 // walk rewrites the value, or the lines, in the window. After it, what is left
 // to put out is buf[copied:].
 //
@@ -145,12 +148,18 @@ value:
 		}
 		var flt fault
 		end, flt = scanNumber(seen, i, last)
+		if flt == badRange { // its length is told first, wherever the body is cut
+			for end = i; end < len(seen) && bytes.IndexByte(numberBytes, seen[end]) >= 0; end++ {
+			}
+		}
 		switch {
 		case end-i > w.limits.Number:
 			return w.broken(i, n.place, fmt.Sprintf("a number is longer than %d bytes", w.limits.Number))
 		case flt == cutShort:
 			w.resume = inToken
 			goto refill
+		case flt == badRange:
+			return w.broken(i, n.place, faultReasons[flt])
 		case flt != fine:
 			return w.broken(end, n.place, faultReasons[flt])
 		}
