@@ -1,18 +1,13 @@
 package gateway_test
 
 import (
-	"bufio"
-	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/isogatetest"
 )
 
@@ -118,47 +113,5 @@ func TestTokensStayWhereOriginalsCannotBeEscaped(t *testing.T) {
 				t.Errorf("turned back: %t, want %t: %q", got, opened, body)
 			}
 		})
-	}
-}
-
-// rawFar answers each connection's requests with bytes of the test's own, which
-// no HTTP server would send. It says how many requests each connection had.
-func rawFar(t *testing.T, a *isogatetest.Authority, answer func(n int) string) (addr string) {
-	t.Helper()
-	cert, err := a.Issue(isogatetest.Leaf{Name: "far", Hosts: []string{isogatetest.FarHost}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for n := 1; ; {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			n = serveRaw(c, n, answer)
-		}
-	}()
-	return l.Addr().String()
-}
-
-func serveRaw(c net.Conn, n int, answer func(n int) string) int {
-	defer c.Close() //nolint:errcheck // its end is what matters
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-	for r := bufio.NewReader(c); ; n++ {
-		req, err := http.ReadRequest(r)
-		if err != nil {
-			return n
-		}
-		if _, err := io.Copy(io.Discard, req.Body); err != nil {
-			return n
-		}
-		if _, err := io.WriteString(c, answer(n)); err != nil {
-			return n + 1
-		}
 	}
 }

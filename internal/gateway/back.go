@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"io"
+	"mime"
 	"strings"
 
 	"github.com/isogate/isogate/internal/http1"
@@ -116,13 +117,23 @@ func (l *limitedReader) Read(b []byte) (int, error) {
 }
 
 // restorable says whether the response's text may hold what we minted, and how
-// an original is written into it.
+// an original is written into it. Only formats that an original can be escaped
+// for qualify, and text that has none: in an event stream, a program, a style
+// sheet or a table an original could be read as more than itself. So could it in
+// an encoding in which it is not the bytes that we write.
 func (p *passage) restorable() (obfuscate.Escape, bool) {
 	if !p.transit.Response.Restore {
 		return obfuscate.Plain, false
 	}
-	media, _, _ := strings.Cut(p.incoming.Header.Get("Content-Type"), ";")
-	media = strings.ToLower(strings.TrimSpace(media))
+	media, params, err := mime.ParseMediaType(p.incoming.Header.Get("Content-Type"))
+	if err != nil {
+		return obfuscate.Plain, false
+	}
+	switch strings.ToLower(params["charset"]) {
+	case "", "utf-8", "us-ascii":
+	default:
+		return obfuscate.Plain, false
+	}
 	switch {
 	case strings.HasSuffix(media, "json") || media == "application/x-ndjson" || media == "application/jsonl":
 		return obfuscate.JSON, true
@@ -130,7 +141,7 @@ func (p *passage) restorable() (obfuscate.Escape, bool) {
 		return obfuscate.HTML, true
 	case media == "application/x-www-form-urlencoded":
 		return obfuscate.URL, true
-	case strings.HasPrefix(media, "text/"):
+	case media == "text/plain":
 		return obfuscate.Plain, true
 	}
 	return obfuscate.Plain, false
@@ -152,7 +163,10 @@ func (p *passage) responseHeader() http1.Fields {
 			"Transfer-Encoding", "Upgrade", "Content-Length", "Date", "Alt-Svc":
 			continue
 		case "Location", "Content-Location":
-			if p.transit.Response.Restore {
+			// Clients follow a redirect by themselves, through us and out again: an
+			// original in a place that leaves as it is would reach whoever wrote the
+			// redirect and had but a token. So it keeps its tokens.
+			if p.transit.Response.Restore && p.incoming.Status/100 != 3 {
 				if restored, n := p.target.obfuscator.Restore(nil, []byte(f.Value), obfuscate.URL); n > 0 {
 					f.Value = string(restored)
 				}

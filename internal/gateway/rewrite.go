@@ -23,7 +23,9 @@ import (
 // promise: P07
 func (p *passage) rewrite() *refusal {
 	req := &p.x.Request
-	p.verdicts = p.transit.Decide(policy.Envelope{Method: req.Method, Source: p.source, Time: p.now, Header: req.Header.Get})
+	if r := p.decide(); r != nil {
+		return r
+	}
 	p.out.Method, p.out.Scheme = req.Method, p.target.scheme
 	p.out.Host, p.out.Port, p.out.ServerName = p.target.host, p.target.port, p.target.serverName
 	if r := p.rewriteTarget(); r != nil {
@@ -37,6 +39,22 @@ func (p *passage) rewrite() *refusal {
 	}
 	p.entry.Fields = p.tally.Fields(p.entry.Fields[:0])
 	p.declareHandling()
+	return nil
+}
+
+// decide makes the request's verdicts. A header that guards may read is refused
+// when it is there more than once: the receiver may act on another line than the
+// guard judged, and neither its first line nor its absence is an answer.
+func (p *passage) decide() *refusal {
+	req := &p.x.Request
+	repeated := false
+	p.verdicts = p.transit.Decide(policy.Envelope{Method: req.Method, Source: p.source, Time: p.now, Header: func(name string) string {
+		repeated = repeated || req.Header.Count(name) > 1
+		return req.Header.Get(name)
+	}})
+	if repeated {
+		return &refusal{400, "header", "a header that a condition of the transit reads is there more than once; send it once"}
+	}
 	return nil
 }
 
