@@ -8,14 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
-	"k8s.io/klog/v2"
 )
 
 // The exit statuses that every command keeps to.
@@ -64,9 +62,6 @@ func main() {
 // run is main without the process: it parses args, runs the command and answers
 // with the exit status.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	// Tessera logs through klog's global logger; the journal says itself what an
-	// operator should know.
-	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 	var c cli
 	e := &env{Context: ctx, Stdin: stdin, Stdout: stdout, Stderr: stderr, Now: time.Now}
 	exited := -1
