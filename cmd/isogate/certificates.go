@@ -19,26 +19,27 @@ type certificates struct {
 }
 
 func loadCertificates(files tlsConfig, now time.Time) (*certificates, error) {
-	c := &certificates{files: files}
-	return c, c.reload(now)
-}
-
-// reload reads the files anew; on an error what was loaded stays.
-func (c *certificates) reload(now time.Time) error {
 	const key = "gateway.transits.tls"
-	pair, err := loadPair(key, c.files.Cert, c.files.Key, now)
+	c := &certificates{files: files}
+	pair, err := loadPair(key, files.Cert, files.Key, now)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if c.files.ClientCA != "" {
-		pool, err := loadPool(key+".client_ca", c.files.ClientCA)
+	c.pair.Store(pair)
+	if files.ClientCA != "" {
+		pool, err := loadPool(key+".client_ca", files.ClientCA)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		c.clients.Store(pool)
 	}
-	c.pair.Store(pair)
-	return nil
+	return c, nil
+}
+
+// take puts what another has loaded in force here.
+func (c *certificates) take(loaded *certificates) {
+	c.pair.Store(loaded.pair.Load())
+	c.clients.Store(loaded.clients.Load())
 }
 
 // callers are the authorities of callers' certificates, or nil.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,6 +40,10 @@ type serveCmd struct {
 // Run implements the command. It ends on SIGINT and SIGTERM after draining, and
 // reads pack, certificates and keys anew on SIGHUP.
 func (c *serveCmd) Run(e *env) error {
+	// Before anything else: a signal to reload must not end a start.
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
 	cfg, err := loadConfig(c.Config)
 	if err != nil {
 		return err
@@ -52,9 +57,6 @@ func (c *serveCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	reload := make(chan os.Signal, 1)
-	signal.Notify(reload, syscall.SIGHUP)
-	defer signal.Stop(reload)
 	return s.run(e.Context, reload)
 }
 
@@ -75,6 +77,7 @@ type server struct {
 	door     *http1.Server
 	health   *http.Server
 	certs    *certificates
+	primary  uint32 // the key that the journal last named as the primary; owned by reload once it runs
 }
 
 // newServer opens, checks and binds everything, so that what can be wrong is
@@ -103,6 +106,7 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 	if s.keys, created, err = openKeys(cfg); err != nil {
 		return nil, err
 	}
+	s.primary = s.keys.Primary()
 	registry := prometheus.NewRegistry()
 	journalMetrics := journal.NewMetrics()
 	registry.MustRegister(journalMetrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -117,7 +121,7 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
-	rules, err := s.rules(plan)
+	rules, err := s.rules(plan, s.certs.callers())
 	if err != nil {
 		return nil, err
 	}
@@ -205,6 +209,7 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 			return s.health.Close()
 		})
 	}
+	g.Go(func() error { return giveBack(gctx, s.gate.Began) })
 	g.Go(func() error {
 		for {
 			select {
@@ -230,16 +235,16 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 // promise: P10
 func (s *server) reload() {
 	plan, err := loadPlan(s.cfg.Pack)
-	rotated := false
+	var certs *certificates
 	if err == nil {
-		rotated, err = s.keys.Reload()
+		certs, err = loadCertificates(s.certs.files, s.now())
 	}
-	if err == nil {
-		err = s.certs.reload(s.now())
+	if err == nil { // last of what is read: a keyring takes what it reads at once
+		_, err = s.keys.Reload()
 	}
 	var rules *gateway.Rules
 	if err == nil {
-		rules, err = s.rules(plan)
+		rules, err = s.rules(plan, certs.callers())
 	}
 	if err != nil {
 		s.logger.Error("not reloaded; what was in force stays in force", slog.Any("error", err))
@@ -247,22 +252,25 @@ func (s *server) reload() {
 			Pack: s.gate.Rules().Plan().Digest, Reason: "it does not load; the one named here stays in force"})
 		return
 	}
+	s.certs.take(certs)
 	s.gate.Swap(rules)
 	s.later(packEntry("pack loaded", plan))
-	if rotated {
+	// Not what this reload found new: an earlier one may have failed behind the keys.
+	if primary := s.keys.Primary(); primary != s.primary {
+		s.primary = primary
 		s.later(&isogate.Entry{Kind: isogate.KindKey, Actor: "isogate serve", Act: "keys rotated",
-			Detail: map[string]string{"primary": fmt.Sprintf("%08x", s.keys.Primary())}})
+			Detail: map[string]string{"primary": fmt.Sprintf("%08x", primary)}})
 	}
 	s.logger.Info("reloaded", slog.String("pack", plan.Digest))
 }
 
 // rules makes the one value that requests are judged by.
-func (s *server) rules(plan *policy.Plan) (*gateway.Rules, error) {
+func (s *server) rules(plan *policy.Plan, callers *x509.CertPool) (*gateway.Rules, error) {
 	ids := make([]gateway.SourceID, 0, len(s.cfg.Sources))
 	for _, src := range s.cfg.Sources {
 		ids = append(ids, gateway.SourceID{Name: src.Name, SPIFFE: src.SPIFFE, TokenSHA256: src.TokenSHA256})
 	}
-	sources, err := gateway.NewSources(ids, s.certs.callers())
+	sources, err := gateway.NewSources(ids, callers)
 	if err != nil {
 		return nil, err
 	}

@@ -120,6 +120,13 @@ var serving = regexp.MustCompile(`msg=serving .*transits=(\S+) hub=(\S+)`)
 // start starts the gateway and waits until it serves.
 func (s *site) start() {
 	s.t.Helper()
+	s.launch()
+	s.listening()
+}
+
+// launch starts the gateway and does not wait for it.
+func (s *site) launch() {
+	s.t.Helper()
 	s.process = s.command("serve", "-c", s.config)
 	pipe, err := s.process.StderrPipe()
 	if err != nil {
@@ -142,6 +149,11 @@ func (s *site) start() {
 		}
 	}(s.log)
 	s.t.Cleanup(func() { _ = s.process.Process.Kill() })
+}
+
+// listening waits until the gateway serves.
+func (s *site) listening() {
+	s.t.Helper()
 	m := serving.FindStringSubmatch(s.await("msg=serving"))
 	s.base, s.hub = "https://"+m[1], "http://"+m[2]
 }
