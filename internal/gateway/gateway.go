@@ -69,6 +69,7 @@ type Gateway struct {
 	cfg       Config
 	rules     atomic.Pointer[Rules]
 	strangers *strangers
+	began     atomic.Uint64
 	latest    atomic.Int64 // the latest time, in Unix nanoseconds, that a request was judged by
 	passages  sync.Pool    // of *passage
 }
@@ -94,6 +95,9 @@ func New(cfg Config) (*Gateway, error) {
 // Swap puts new rules in force. Requests under way keep the rules they began
 // with; every request that begins afterwards has the new ones.
 func (g *Gateway) Swap(r *Rules) { g.rules.Store(r) }
+
+// Began is how many requests have begun since the start.
+func (g *Gateway) Began() uint64 { return g.began.Load() }
 
 // Rules returns the rules in force.
 func (g *Gateway) Rules() *Rules { return g.rules.Load() }
@@ -137,6 +141,7 @@ func (g *Gateway) begin(x *http1.Exchange) *passage {
 	p.gate, p.x, p.rules, p.began = g, x, g.rules.Load(), time.Now()
 	p.now = g.clock()
 	p.entry = isogate.Entry{Kind: isogate.KindEgress, Method: x.Request.Method, Pack: p.rules.plan.Digest, Fields: p.entry.Fields[:0]}
+	g.began.Add(1)
 	g.cfg.Metrics.inflight.Inc()
 	return p
 }
