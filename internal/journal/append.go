@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -27,7 +28,7 @@ var tails = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
 //
 // promise: P23
 func (j *Journal) Append(ctx context.Context, e *isogate.Entry) error {
-	buf := tails.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	buf := tails.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
 	tail, err := j.encode((*buf)[:0], e)
 	if err != nil {
 		tails.Put(buf)
@@ -187,7 +188,7 @@ func (j *Journal) commit(ctx context.Context, g *group) []item {
 		if it.later && len(again) < j.cfg.Queue {
 			again = append(again, it)
 		} else if it.later {
-			j.cfg.Logger.Error("an entry that was to be recorded later is lost", "entry", string(it.id), "error", err)
+			j.cfg.Logger.Error("an entry that was to be recorded later is lost", slog.String("entry", string(it.id)), slog.Any("error", err))
 		}
 	}
 	return again
@@ -195,12 +196,12 @@ func (j *Journal) commit(ctx context.Context, g *group) []item {
 
 func (j *Journal) failed(err error) {
 	if j.fault.Swap(&err) == nil {
-		j.cfg.Logger.Error("the journal cannot be written; nothing leaves until it can", "dir", j.cfg.Dir, "error", err)
+		j.cfg.Logger.Error("the journal cannot be written; nothing leaves until it can", slog.String(slog.String("dir", j.cfg.Dir)), slog.Any("error", err))
 	}
 }
 
 func (j *Journal) recovered() {
 	if j.fault.Load() != nil && j.fault.Swap(nil) != nil {
-		j.cfg.Logger.Info("the journal can be written again", "dir", j.cfg.Dir)
+		j.cfg.Logger.Info("the journal can be written again", slog.String("dir", j.cfg.Dir))
 	}
 }
