@@ -196,7 +196,7 @@ func (j *Journal) commit(ctx context.Context, g *group) []item {
 
 func (j *Journal) failed(err error) {
 	if j.fault.Swap(&err) == nil {
-		j.cfg.Logger.Error("the journal cannot be written; nothing leaves until it can", slog.String(slog.String("dir", j.cfg.Dir)), slog.Any("error", err))
+		j.cfg.Logger.Error("the journal cannot be written; nothing leaves until it can", slog.String("dir", j.cfg.Dir), slog.Any("error", err))
 	}
 }
 
