@@ -38,7 +38,7 @@ func CheckName(s string, slash bool) error {
 		alnum := c >= 'a' && c <= 'z' || c >= '0' && c <= '9'
 		inner := c == '-' || c == '_' || c == '.' || slash && c == '/'
 		if !alnum && (!inner || i == 0 || i == len(s)-1) {
-			return fmt.Errorf("the name %q has %q at character %d; use a-z, 0-9 and, inside, one of . - _", s, c, i+1) //nolint:staticcheck // the final dot is one of the characters
+			return fmt.Errorf("the name %q has %q at character %d; use a-z, 0-9 and, inside, one of . - _", s, c, i+1)
 		}
 	}
 	return nil
