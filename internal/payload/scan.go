@@ -331,7 +331,7 @@ func scanNumber(b []byte, i int, last bool) (end int, f fault) {
 	}
 	// Without an exponent of three digits only a very long number can be out of range.
 	if (i-start > 200 || exp > 0 && i-digits > 2) && !inRange(b[start:i], exp-start) {
-		return start, badRange
+		return i, badRange
 	}
 	return i, fine
 }

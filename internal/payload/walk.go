@@ -29,9 +29,6 @@ const (
 	atLine                     // the next line of NDJSON
 )
 
-// numberBytes are the bytes that a number is made of.
-var numberBytes = []byte("+-.0123456789Ee")
-
 // walk rewrites the value, or the lines, in the window. After it, what is left
 // to put out is buf[copied:].
 //
@@ -148,12 +145,8 @@ value:
 		}
 		var flt fault
 		end, flt = scanNumber(seen, i, last)
-		if flt == badRange { // its length is told first, wherever the body is cut
-			for end = i; end < len(seen) && bytes.IndexByte(numberBytes, seen[end]) >= 0; end++ {
-			}
-		}
 		switch {
-		case end-i > w.limits.Number:
+		case end-i > w.limits.Number: // told before its range, wherever the body is cut
 			return w.broken(i, n.place, fmt.Sprintf("a number is longer than %d bytes", w.limits.Number))
 		case flt == cutShort:
 			w.resume = inToken
