@@ -26,7 +26,6 @@ the largest. Ratios come first, because they carry over to other machines and th
 	row("system", fmt.Sprintf("%s, Linux %s, files on %s", release(), firstLine("uname", "-r"), filesystem(b.dir)))
 	row("built with", runtime.Version()+" "+runtime.GOOS+"/"+runtime.GOARCH)
 	row("peers", peers())
-	row("rounds", fmt.Sprintf("%d, turns of %v", b.rounds, b.turn))
 	row("command", "`make bench`")
 	s.WriteString("\n")
 	return s.String()

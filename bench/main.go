@@ -109,6 +109,7 @@ func run(ctx context.Context, b *bench, only, write string) error {
 		if err := q.ask(ctx, b, r); err != nil {
 			return fmt.Errorf("%s: %w", q.name, err)
 		}
+		r.run = fmt.Sprintf("%d rounds, turns of %v.", b.rounds, b.turn)
 		fmt.Print(r.String())
 		doc.put(r)
 		if err := doc.save(); err != nil {

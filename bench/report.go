@@ -12,18 +12,19 @@ import (
 // report is the part of one question.
 type report struct {
 	name    string
+	run     string // how it was measured, for the end of the part
 	b       strings.Builder
 	budgets [][]string
 }
 
 // String is the part with the table of its budgets at its end.
 func (r *report) String() string {
-	if len(r.budgets) == 0 {
-		return r.b.String()
-	}
 	var with report
 	with.b.WriteString(r.b.String())
-	with.table([]string{"budget", "is", "reached", ""}, r.budgets)
+	if len(r.budgets) > 0 {
+		with.table([]string{"budget", "is", "reached", ""}, r.budgets)
+	}
+	with.say("%s", r.run)
 	return with.b.String()
 }
 
