@@ -110,11 +110,18 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 	registry := prometheus.NewRegistry()
 	journalMetrics := journal.NewMetrics()
 	registry.MustRegister(journalMetrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	floor, err := readFloor(cfg.State)
+	if err != nil {
+		return nil, err
+	}
 	s.journal, err = journal.Open(ctx, journal.Config{
 		Dir: filepath.Join(cfg.State, "journal"), Tenant: cfg.Tenant, Signer: s.keys.Signer(), Verifier: s.keys.Verifier(),
 		MaxAge: time.Duration(cfg.Journal.MaxAge), Logger: logger, Now: now, Metrics: journalMetrics,
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := raiseFloor(ctx, cfg.State, floor); err != nil {
 		return nil, err
 	}
 	metrics, err := gateway.NewMetrics(registry)
@@ -226,7 +233,8 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	s.logger.Info("drained")
 	s.client.CloseIdle()
 	stopJournal()
-	return errors.Join(err, <-recorder, s.traces.stop(context.WithoutCancel(ctx)))
+	err = errors.Join(err, <-recorder)
+	return errors.Join(err, raiseFloor(context.WithoutCancel(ctx), s.cfg.State, 0), s.traces.stop(context.WithoutCancel(ctx)))
 }
 
 // reload puts the pack, certificates and keys that are on disk in force. What
