@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,9 +19,9 @@ func TestGiveBackAfterALoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
-		n := uint64(0)
+		var n atomic.Uint64
 		ended := make(chan error, 1)
-		go func() { ended <- giveBack(ctx, func() uint64 { return n }) }()
+		go func() { ended <- giveBack(ctx, n.Load) }()
 		idle := func(d time.Duration) uint32 {
 			before := collections()
 			<-time.After(d)
@@ -30,7 +31,7 @@ func TestGiveBackAfterALoad(t *testing.T) {
 		if got := idle(10 * idleAfter); got != 0 {
 			t.Errorf("%d collections although nothing was served", got)
 		}
-		n = 7
+		n.Store(7)
 		if got := idle(3 * idleAfter); got != 2 {
 			t.Errorf("%d collections after a load, want 2", got)
 		}
