@@ -31,6 +31,7 @@ func TestAHeaderSentTwiceSatisfiesNoGuard(t *testing.T) {
 			{nil, true},
 			{[]string{"X-Request-Id", "1"}, false},
 			{[]string{"X-Request-Id", "1", "x-request-id", "1"}, false},
+			{[]string{"X-Request-Id", ""}, false},
 		},
 	} {
 		files := pack()
@@ -39,7 +40,7 @@ func TestAHeaderSentTwiceSatisfiesNoGuard(t *testing.T) {
 		for _, tc := range cases {
 			w := world(t, isogatetest.Config{Pack: files})
 			resp, body := call(t, w.Client(isogatetest.Product), "POST", w.URL("/v1/tickets"), ticket, tc.header...)
-			if len(tc.header) > 2 {
+			if len(tc.header) > 2 || len(tc.header) == 2 && tc.header[1] == "" {
 				refused(t, w, resp, body, 400, "header")
 				continue
 			}

@@ -44,16 +44,18 @@ func (p *passage) rewrite() *refusal {
 
 // decide makes the request's verdicts. A header that guards may read is refused
 // when it is there more than once: the receiver may act on another line than the
-// guard judged, and neither its first line nor its absence is an answer.
+// guard judged, and neither its first line nor its absence is an answer. So is
+// one without a value, which a guard takes for absent and a receiver may not.
 func (p *passage) decide() *refusal {
 	req := &p.x.Request
-	repeated := false
+	unclear := false
 	p.verdicts = p.transit.Decide(policy.Envelope{Method: req.Method, Source: p.source, Time: p.now, Header: func(name string) string {
-		repeated = repeated || req.Header.Count(name) > 1
-		return req.Header.Get(name)
+		v, there := req.Header.Lookup(name)
+		unclear = unclear || req.Header.Count(name) > 1 || there && v == ""
+		return v
 	}})
-	if repeated {
-		return &refusal{400, "header", "a header that a condition of the transit reads is there more than once; send it once"}
+	if unclear {
+		return &refusal{400, "header", "a header that a condition of the transit reads is there more than once, or empty; send it once, with a value"}
 	}
 	return nil
 }
