@@ -269,6 +269,7 @@ func TestDrainAtTheLimit(t *testing.T) {
 		if b, err := io.ReadAll(waiting); err != nil || len(b) > 0 {
 			t.Errorf("the waiting connection got %q, %v", b, err)
 		}
+		synctest.Wait() // until every connection knows that the server drains
 		close(proceed)
 		if b, err := io.ReadAll(busy); err != nil || !strings.Contains(string(b), "Connection: close") {
 			t.Errorf("the busy connection got %q, %v", b, err)
