@@ -96,6 +96,10 @@ func (p *passage) finish(err error) {
 		p.x.Close()
 	}
 	p.endStream() // before its counts are read
+	if s := p.streaming; s != nil && s.err != nil && reason == "" {
+		// The far side had answered before all of the body had been judged.
+		reason = "the request was broken off: " + s.refusal().detail
+	}
 	p.close(p.status, reason)
 }
 

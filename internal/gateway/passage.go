@@ -61,7 +61,7 @@ func (p *passage) reset() {
 	p.tally.Reset()
 	clear(p.out.Header) // the strings of one request are not kept for the next
 	p.out = http1.Outgoing{Header: p.out.Header[:0]}
-	p.url, p.scratch = p.url[:0], p.scratch[:0]
+	p.url, p.scratch = bounded(p.url), bounded(p.scratch)
 	p.in, p.body = bounded(p.in), bounded(p.body)
 }
 

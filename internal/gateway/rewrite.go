@@ -302,8 +302,8 @@ func bodyFault(err error) *refusal {
 	return &refusal{400, "body", "the body could not be read to its end"}
 }
 
-// contentRefused explains a walker's refusal. Other errors are our own; their
-// text is for the log and not for the caller.
+// contentRefused explains a walker's refusal. Other errors are our own
+// sentences, which name labels and places and never hold what was sent.
 func contentRefused(part string, err error) *refusal {
 	var r *payload.Refusal
 	if errors.As(err, &r) {
