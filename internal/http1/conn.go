@@ -297,7 +297,8 @@ func (c *conn) finish(status int) bool {
 		c.cut()
 		return false
 	case x.out.last || closing:
-		if !closing && c.body.settled() && c.in.r == c.in.w {
+		// A client whose CONNECT is refused may have gone on talking already.
+		if !closing && c.body.settled() && c.in.r == c.in.w && x.Request.Method != "CONNECT" {
 			return false // the client asked for the end and has said all
 		}
 		c.linger()
