@@ -37,7 +37,7 @@ type testCase struct {
 	at      position
 	transit *Transit    // nil when the case names a remote
 	remote  *RemoteHost // what the source connects to
-	when    time.Time // zero is the present
+	when    time.Time   // zero is the present
 	request Request
 	expect  expectation
 }
