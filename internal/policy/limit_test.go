@@ -212,15 +212,22 @@ func TestNarrowIsBounded(t *testing.T) {
 func TestNarrowTogether(t *testing.T) {
 	tr, _ := good(t).load(t).Plan().Transit("support-session")
 	rules := tr.Decide(Envelope{Method: "POST", Time: instantOfTests})
-	var wg sync.WaitGroup
-	got := make([]*Rules, 16)
-	for i := range got {
-		wg.Go(func() { got[i] = tr.Narrow(rules, Limit{Persist: true}) })
-	}
-	wg.Wait()
-	for _, r := range got {
-		if r != got[0] {
-			t.Error("two tables for one limit")
+	for n := range maxNarrowed {
+		var wg sync.WaitGroup
+		start, got := make(chan struct{}), make([]*Rules, 8)
+		l := Limit{Labels: []isogate.LabelPattern{"personal.**", isogate.LabelPattern("ugc.x" + strings.Repeat("y", n))}}
+		for i := range got {
+			wg.Go(func() {
+				<-start
+				got[i] = tr.Narrow(rules, l)
+			})
+		}
+		close(start)
+		wg.Wait()
+		for _, r := range got {
+			if r != got[0] {
+				t.Fatal("two tables for one limit")
+			}
 		}
 	}
 }
