@@ -4,8 +4,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/taxonomy"
 )
 
 // The examples of docs/policy.md, put together, are a pack that is good and
@@ -49,5 +54,35 @@ func TestThePolicyPageIsAPack(t *testing.T) {
 	}
 	if n := runCases(t, dir); n != cases || n < 6 {
 		t.Errorf("%d cases passed, want the %d of the page, of which there are some", n, cases)
+	}
+}
+
+// The page lists what is not end-user data as the taxonomy has it.
+func TestThePolicyPageSaysWhatEndUserDataIs(t *testing.T) {
+	src, err := os.ReadFile("../docs/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, found := strings.Cut(string(src), "End-user data is every label but ")
+	list, _, ends := strings.Cut(list, ". A pack's own label")
+	if !found || !ends {
+		t.Fatal("the page does not say what end-user data is")
+	}
+	var not []isogate.LabelPattern
+	for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(list, -1) {
+		p, err := isogate.ParseLabelPattern(m[1])
+		if err != nil {
+			t.Error(err)
+		}
+		if len(taxonomy.Default().Match(p)) == 0 {
+			t.Errorf("%s selects nothing", p)
+		}
+		not = append(not, p)
+	}
+	for _, d := range taxonomy.Default().All() {
+		listed := slices.ContainsFunc(not, func(p isogate.LabelPattern) bool { return p.Match(d.Label) })
+		if listed == taxonomy.Default().EndUser(d.Label) {
+			t.Errorf("%s: end-user data %v, but the page says %v", d.Label, listed, !listed)
+		}
 	}
 }

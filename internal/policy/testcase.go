@@ -124,8 +124,8 @@ func (r *reader) readCaseTransit(o object, c *testCase) {
 	}
 }
 
-// readCaseRemote reads the remote that an app connects to. Which transit that is
-// is found when the case runs, as the gateway finds it.
+// readCaseRemote reads the remote that an app connects to. Its transit is found
+// when the case runs, as the gateway finds it.
 func (r *reader) readCaseRemote(o object, c *testCase) {
 	if o.has("transit") {
 		r.add(o.place("transit"), "the case has transit and remote; keep transit to try one, or remote to see which it is, and expect: {transit: NAME}")
