@@ -107,7 +107,9 @@ func (r *reader) needExemption(o object, what string, at position) {
 // Tunnel is the transit over which connections of src to dst pass unread, or nil
 // when there is none or the way inspects. Whether it is still open is
 // [Transit.OpenAt]'s to say.
-func (p *Plan) Tunnel(src isogate.Source, dst isogate.Destination) *Transit { return p.tunnels[way{src, dst}] }
+func (p *Plan) Tunnel(src isogate.Source, dst isogate.Destination) *Transit {
+	return p.tunnels[way{src, dst}]
+}
 
 // TunnelEnds is the first instant at which the tunnel is over; the zero time for
 // a transit that is none.
@@ -180,7 +182,7 @@ func (t *Transit) described() string {
 // explainTunnel says what a tunnel means, for whatever field is asked.
 func (t *Transit) explainTunnel(name string, at time.Time) Explanation {
 	reason := t.explainRule(t.tunnel, moment{time: at})
-	e := Explanation{Transit: t.Name, Field: name, At: at, Verdict: answerOf(t.tunnelVerdict(at)), Tunnel: &reason}
+	e := Explanation{Transit: t.Name, Field: name, At: at, Labels: []LabelReason{}, Verdict: answerOf(t.tunnelVerdict(at)), Tunnel: &reason}
 	if !reason.InForce {
 		e.WhyNot = []string{fmt.Sprintf("the tunnel at %s ended after %s; to go on, have it approved anew with a later until", reason.Rule, reason.Until)}
 	}
