@@ -41,6 +41,9 @@ func (k Kind) String() string {
 // MarshalText implements [encoding.TextMarshaler].
 func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (k *Kind) UnmarshalText(b []byte) (err error) { *k, err = ParseKind(string(b)); return err }
+
 // ParseKind reads the name of a kind; "none" is not one.
 func ParseKind(s string) (Kind, error) {
 	for i, n := range kindNames[1:] {
