@@ -48,7 +48,7 @@ func (k *Kind) UnmarshalText(b []byte) (err error) { *k, err = ParseKind(string(
 func ParseKind(s string) (Kind, error) {
 	for i, n := range kindNames[1:] {
 		if n == s {
-			return Kind(i + 1), nil //nolint:gosec // there are twelve
+			return Kind(i + 1), nil
 		}
 	}
 	return NoKind, fmt.Errorf("unknown kind %.40q; use one of %s", s, strings.Join(kindNames[1:], ", "))
