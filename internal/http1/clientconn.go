@@ -25,7 +25,8 @@ type clientConn struct {
 	end    *endWatch     // under TLS, where responses may end with the connection
 	keep   time.Duration // how long it may be kept, as far as the server said; 0 means it did not
 	until  time.Time     // kept at the longest until then; owned by the pool
-	spent  bool          // not to be kept; guarded by the pool
+	spent  bool          // not to be kept; owned by the pool
+	place  int           // among the used; owned by the pool
 
 	// Owned by the request that uses the connection.
 	one  [1]byte

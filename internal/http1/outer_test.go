@@ -15,8 +15,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/isogate/isogate/internal/http1"
 	"golang.org/x/net/http2"
+
+	"github.com/isogate/isogate/internal/http1"
 )
 
 // opened is a handler that takes the TLS inside its tunnels off, and has h
@@ -129,6 +130,11 @@ func TestInsideRefused(t *testing.T) {
 				t.Errorf("%.30q: %q, %v", request, b, err)
 			}
 			<-sent
+			if outer, ok := c.NetConn().(*tls.Conn); ok {
+				if b, err := io.ReadAll(outer); err != nil || len(b) > 0 || outer.NetConn().(*endSeen).seen {
+					t.Errorf("%.30q: the tunnel ended with %q, %v, and without TLS's end", request, b, err)
+				}
+			}
 			_ = c.NetConn().Close()
 			if inner.Load() != before+1 || outer.Load() != 0 {
 				t.Errorf("%.30q: %d faults inside, %d outside", request, inner.Load()-before, outer.Load())
@@ -197,7 +203,9 @@ func TestInsideRevoked(t *testing.T) {
 func TestInsideTime(t *testing.T) {
 	innerServer := innerTLS(t)
 	var proceed chan struct{}
-	s := &http1.Server{Forms: proxyForms, Handler: opened(t, innerServer, nil, handler{exchange: func(x *http1.Exchange) {
+	// Serve ends at the server's end even with a context that does not know of it.
+	detached := func(x *http1.Exchange) context.Context { return context.WithoutCancel(x.Context()) }
+	s := &http1.Server{Forms: proxyForms, Handler: opened(t, innerServer, detached, handler{exchange: func(x *http1.Exchange) {
 		switch x.Request.Path {
 		case "/slow":
 			<-proceed
@@ -440,12 +448,43 @@ func TestNextProtoDrain(t *testing.T) {
 	})
 }
 
+// What is idle inside a connection that stays makes no room when it ends, and
+// so is not ended.
+func TestNextProtoConnLimit(t *testing.T) {
+	s := &http1.Server{ConnLimit: 1}
+	offer := other(t, s, func(ctx context.Context, c *tls.Conn, outer http1.Outer) {
+		outer.Serve(ctx, c, nil, handler{exchange: echo})
+	})
+	inBubble(t, s, func(t *testing.T, p *pipes, _ context.CancelFunc) {
+		nc := tls.Client(p.dial(), offer("other"))
+		if err := nc.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		served := make(chan error)
+		waiting := p.dial()
+		go func() {
+			served <- tls.Client(waiting, offer("other")).Handshake()
+			_ = waiting.Close()
+		}()
+		<-time.After(5 * time.Second)
+		_, _ = io.WriteString(nc, closing)
+		if status, _ := answer(t, bufio.NewReader(nc), "GET"); status != 200 {
+			t.Error(status)
+		}
+		_ = nc.NetConn().Close()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // golang.org/x/net/http2 says goodbye when draining begins: a request under way
 // is answered, and Serve has not to wait for the idle connection until it is over.
 func TestHTTP2Drain(t *testing.T) {
-	var h2 http2.Server
+	var h2 http2.Server //nolint:staticcheck // what net/http has instead wants a listener
 	hs := &http.Server{ReadHeaderTimeout: time.Minute}
-	if err := http2.ConfigureServer(hs, &h2); err != nil {
+	if err := http2.ConfigureServer(hs, &h2); err != nil { //nolint:staticcheck // see above
 		t.Fatal(err)
 	}
 	serverTLS, clientTLS := certificates(t)
@@ -454,6 +493,7 @@ func TestHTTP2Drain(t *testing.T) {
 		TLS: serverTLS, Handler: handler{exchange: echo}, Timeouts: http1.Timeouts{Drain: time.Hour},
 		Draining: func() { _ = hs.Shutdown(context.Background()) },
 		NextProto: map[string]http1.Protocol{"h2": func(ctx context.Context, c *tls.Conn, _ http1.Outer) {
+			//nolint:staticcheck // see above
 			h2.ServeConn(c, &http2.ServeConnOpts{Context: ctx, BaseConfig: hs, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/slow" {
 					close(begun)
@@ -470,7 +510,7 @@ func TestHTTP2Drain(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx, l) }()
-	transport := &http2.Transport{TLSClientConfig: &tls.Config{RootCAs: clientTLS.RootCAs, ServerName: "gateway.test", MinVersion: tls.VersionTLS13}}
+	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: clientTLS.RootCAs, ServerName: "gateway.test", MinVersion: tls.VersionTLS13}}
 	defer transport.CloseIdleConnections()
 	get := func(path string) (string, error) {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+l.Addr().String()+path, nil)

@@ -12,10 +12,10 @@ import (
 type pool struct {
 	max int
 
-	mu    sync.Mutex // guards what follows, and clientConn.spent
+	mu    sync.Mutex // guards what follows, and clientConn's spent and place
 	idle  map[poolKey][]*clientConn
-	used  map[*clientConn]struct{} // dialled, or by requests
-	timer *time.Timer              // runs sweep; nil while nothing is kept
+	used  []*clientConn // being dialled, or by requests; each at its place
+	timer *time.Timer   // runs sweep; nil while nothing is kept
 }
 
 // use counts a connection among those in use.
@@ -26,17 +26,23 @@ func (p *pool) use(cc *clientConn) {
 }
 
 func (p *pool) useLocked(cc *clientConn) {
-	if p.used == nil {
-		p.used = map[*clientConn]struct{}{}
-	}
-	p.used[cc] = struct{}{}
+	cc.place = len(p.used)
+	p.used = append(p.used, cc)
 }
 
 // drop forgets a connection that was in use and has ended.
 func (p *pool) drop(cc *clientConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.used, cc)
+	p.dropLocked(cc)
+}
+
+func (p *pool) dropLocked(cc *clientConn) {
+	n := len(p.used) - 1
+	last := p.used[n]
+	p.used[cc.place], last.place = last, cc.place
+	p.used[n] = nil
+	p.used = p.used[:n]
 }
 
 // get takes the connection out that was used last, if one is still good.
@@ -69,7 +75,7 @@ func (p *pool) put(cc *clientConn, timeout time.Duration) bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.used, cc)
+	p.dropLocked(cc)
 	if cc.spent || len(p.idle[cc.key]) >= p.max {
 		return false
 	}
@@ -115,7 +121,7 @@ func (p *pool) sweep(again time.Duration) {
 func (p *pool) closeIf(which func(poolKey) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for cc := range p.used {
+	for _, cc := range p.used {
 		cc.spent = cc.spent || which(cc.key)
 	}
 	p.closeKept(which)

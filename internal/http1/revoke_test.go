@@ -230,7 +230,7 @@ func TestEventStream(t *testing.T) {
 					_, _ = w.Write(buf[:n])
 					_ = w.Flush()
 				}
-				if err != io.EOF {
+				if !errors.Is(err, io.EOF) {
 					t.Error(err)
 				}
 				_ = w.Close()

@@ -34,7 +34,7 @@ func tunnels(t testing.TB, f func(x *http1.Exchange, tunnel *http1.Tunnel)) hand
 	}}
 }
 
-// asks asks for a tunnel and returns the connection once it is open.
+// asks wants a tunnel and returns the connection once it is open.
 func asks(t testing.TB, nc net.Conn) net.Conn {
 	t.Helper()
 	if _, err := io.WriteString(nc, connectTo); err != nil {
@@ -66,12 +66,24 @@ func overTLS(t *testing.T, h http1.Handler, f func(t *testing.T, dial func() net
 			f(t, func() net.Conn {
 				nc := connect(t, at)
 				if secure {
-					nc = tls.Client(nc, &tls.Config{RootCAs: clientTLS.RootCAs, ServerName: "gateway.test", MinVersion: tls.VersionTLS13})
+					nc = tls.Client(&endSeen{Conn: nc}, &tls.Config{RootCAs: clientTLS.RootCAs, ServerName: "gateway.test", MinVersion: tls.VersionTLS13})
 				}
 				return nc
 			})
 		})
 	}
+}
+
+// endSeen notices that a connection ended, which TLS knows by its own end before.
+type endSeen struct {
+	net.Conn
+	seen bool
+}
+
+func (e *endSeen) Read(p []byte) (int, error) {
+	n, err := e.Conn.Read(p)
+	e.seen = e.seen || err != nil
+	return n, err
 }
 
 func half(t testing.TB, nc net.Conn) {
@@ -227,7 +239,7 @@ func TestPipelinedLate(t *testing.T) {
 		if !ok {
 			return
 		}
-		together := &together{Conn: secure.NetConn()}
+		together := &together{Conn: secure.NetConn().(*endSeen).Conn}
 		config := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}
 		secure = tls.Client(together, config)
 		if err := secure.Handshake(); err != nil {
