@@ -67,6 +67,6 @@ func ParseParty(s string) (Party, error) {
 
 // Actor is a person, or a part of the system, that acts.
 type Actor struct {
-	Name     string // such as ada, or isogate serve
-	SignedIn string // how: "bearer token"; for a part of the system, ""
+	Name     string `json:"name"`                // such as ada, or isogate serve
+	SignedIn string `json:"signed_in,omitempty"` // how: "bearer token"; for a part of the system, ""
 }

@@ -57,7 +57,9 @@ const (
 	Unchanged
 )
 
-func (c ChangeClass) String() string { return [...]string{"added", "widened", "narrowed", "removed", "unchanged"}[c] }
+func (c ChangeClass) String() string {
+	return [...]string{"added", "widened", "narrowed", "removed", "unchanged"}[c]
+}
 
 type Change struct {
 	Class ChangeClass
@@ -101,15 +103,25 @@ type ManifestOptions struct {
 	Env map[string]string
 }
 type Finding struct {
+	File         string
 	Line, Column int
-	Text         string
+	Message      string
+	Hint         string
 }
+
+func (f Finding) String() string {
+	return fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Column, f.Message)
+}
+
+type ManifestError struct{ Findings []Finding }
+
+func (e *ManifestError) Error() string { return fmt.Sprint(e.Findings) }
+
 type Declared struct {
 	Row
 	Written             string
 	Line, Column        int
 	RemoteKey, Category string
-	Warnings            []string
 }
 type RefusedAddress struct {
 	Written      string
@@ -147,8 +159,21 @@ func ParseManifest(name string, src []byte, opts ManifestOptions) (*Manifest, er
 			m.Rows = append(m.Rows, Declared{Row: Row{Kind: Backend, Host: v, Port: 443, Operations: Storage, EndUserData: true}, Written: v, Line: i + 1, Column: 9})
 		case "isogate", "remotes:":
 		default:
-			return nil, fmt.Errorf("%s:%d:1: unknown key %q", name, i+1, k)
+			return nil, &ManifestError{[]Finding{{name, i + 1, 1, fmt.Sprintf("unknown key %.40q", k), ""}}}
 		}
 	}
 	return m, nil
 }
+
+type Warning struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+func (r Row) Warnings() (w []Warning) {
+	if r.Wildcard() {
+		w = append(w, Warning{"wildcard", "every subdomain"})
+	}
+	return w
+}
+func (c ChangeClass) Asks() bool { return c == Added || c == Widened }
