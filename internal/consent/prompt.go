@@ -130,7 +130,7 @@ func (s *State) Prompt(r *Request, describe Describe, at time.Time) *Prompt {
 		p.App = &m
 	}
 	for _, a := range r.Approvals {
-		p.Approvals = append(p.Approvals, a.prompted())
+		p.Approvals = append(p.Approvals, a.Prompted())
 	}
 	changes := remote.Compare(st.Rows(at), r.Rows)
 	for _, row := range r.Rows {
@@ -232,7 +232,8 @@ func (m Manifest) Shown() Manifest {
 	return Manifest{Shown(m.ID), Shown(m.Name), Shown(m.Vendor), Shown(m.Version), Shown(m.Digest)}
 }
 
-func (a *Approval) prompted() PromptApproval {
+// Prompted is the approval as the next administrator sees it.
+func (a *Approval) Prompted() PromptApproval {
 	p := PromptApproval{By: a.Actor.shown(), Rows: rowTexts(a.Rows)}
 	if a.Terms.Labels != nil {
 		labels := labelTexts(a.Terms.Labels)
