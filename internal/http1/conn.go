@@ -29,11 +29,16 @@ type conn struct {
 	nc     net.Conn // raw, or TLS over it
 	remote netip.AddrPort
 	tls    *tls.ConnectionState
+	h      Handler
+	forms  Form
+	outer  *conn // whose tunnel this one runs in; nil when it runs in none
+	free   bool  // it runs inside a connection that stays when it ends
 	state  atomic.Int32
 	since  atomic.Int64 // when it became idle, in Unix nanoseconds
 
 	// Owned by the goroutine of serve, and by the exchange it runs.
 	first [1]byte // of a request, while there is no buffer
+	ahead bool    // bytes were sent behind CONNECT, and one may have been taken
 	in    input
 	p     headParser
 	x     Exchange
@@ -44,37 +49,49 @@ type conn struct {
 	waited   time.Duration // spent waiting for bytes of the body
 	received int64         // of the body, framing included
 
-	mu      sync.Mutex // guards the order of deadlines and aborted
+	mu      sync.Mutex // guards the order of deadlines, aborted and tunnel
 	aborted bool       // reads are over
+	tunnel  bool       // the connection was handed over
 
 	turn      sync.Mutex // guards answering; held while an interim response is written
 	answering bool       // the final answer was begun
 }
 
 func newConn(v *serving, raw net.Conn) *conn {
-	c := &conn{v: v, raw: raw, nc: raw}
+	c := &conn{v: v, raw: raw, nc: raw, h: v.Handler, forms: v.Forms}
 	if a, err := netip.ParseAddrPort(raw.RemoteAddr().String()); err == nil {
 		c.remote = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 	}
 	if v.TLS != nil {
 		c.nc = tls.Server(raw, v.TLS)
 	}
+	c.bind()
+	return c
+}
+
+// bind ties the parts of the connection together.
+func (c *conn) bind() {
 	c.in.src = c.nc
 	c.body.in, c.body.feed = &c.in, c
 	c.rb.c = c
-	return c
 }
 
 // serve reads and answers requests until the connection ends.
 func (c *conn) serve(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer c.in.release()
 	defer func() { _ = c.nc.Close() }()
 	c.x.ctx, c.x.c = ctx, c //nolint:fatcontext // set once for each connection
-	if !c.handshake(ctx) {
+	if !c.handshake(ctx) || c.otherProtocol(ctx) {
 		return
 	}
+	c.exchanges(ctx)
+}
+
+// exchanges reads and answers requests while there are any.
+func (c *conn) exchanges(ctx context.Context) {
+	c.x.ctx, c.x.c = ctx, c //nolint:fatcontext // set once for each connection
+	defer c.in.release()
 	for c.await() {
 		if !c.exchange() {
 			return
@@ -107,6 +124,23 @@ func (c *conn) handshake(ctx context.Context) bool {
 		c.fault(fault(PlainText))
 	}
 	return false
+}
+
+// otherProtocol hands the connection to the protocol that was agreed on, if it
+// is another than ours, and reports whether it did.
+func (c *conn) otherProtocol(ctx context.Context) bool {
+	t, ok := c.nc.(*tls.Conn)
+	if !ok {
+		return false
+	}
+	serve := c.v.NextProto[c.tls.NegotiatedProtocol]
+	if serve == nil {
+		return false
+	}
+	if !c.v.draining.Load() && c.raw.SetDeadline(time.Time{}) == nil {
+		c.handle(func() { serve(ctx, t, Outer{c}) })
+	}
+	return true
 }
 
 // await waits for the first byte of the next request.
@@ -167,7 +201,7 @@ func (c *conn) exchange() bool {
 		c.fault(f)
 		return false
 	}
-	c.handle(func() { c.v.Handler.ServeExchange(&c.x) })
+	c.handle(func() { c.h.ServeExchange(&c.x) })
 	return c.finish(500)
 }
 
@@ -176,7 +210,7 @@ func (c *conn) head() *Fault {
 	r := &c.x.Request
 	lim := &c.v.Limits
 	for armed := false; ; {
-		n, f := c.p.parse(c.in.buffered(), lim, c.v.Forms)
+		n, f := c.p.parse(c.in.buffered(), lim, c.forms)
 		if f == nil && n == 0 {
 			if !armed {
 				c.deadline(c.v.Timeouts.Head)
@@ -197,7 +231,7 @@ func (c *conn) head() *Fault {
 		r.Received = time.Now()
 		head := string(c.in.buffered()[:n])
 		c.in.r += n
-		if f = c.p.request(r, head, lim, c.v.Forms); f != nil {
+		if f = c.p.request(r, head, lim, c.forms); f != nil {
 			return f
 		}
 		c.body.start(r.ContentLength, lim)
@@ -225,7 +259,7 @@ func headFault(err error) *Fault {
 func (c *conn) fault(f *Fault) {
 	c.x.closing = true
 	c.body.start(0, &c.v.Limits)
-	c.handle(func() { c.v.Handler.ServeFault(&c.x, f) })
+	c.handle(func() { c.h.ServeFault(&c.x, f) })
 	c.finish(f.Status)
 }
 
@@ -235,7 +269,7 @@ func (c *conn) handle(call func()) {
 	defer func() {
 		if recover() != nil {
 			c.x.closing = true
-			if c.x.phase == streaming {
+			if c.x.phase == streaming || c.x.phase == tunnelled {
 				c.x.phase = failed
 			}
 			c.v.Logger.Error("a handler panicked", slog.String("stack", string(debug.Stack())))
@@ -257,11 +291,14 @@ func (c *conn) finish(status int) bool {
 	c.mu.Unlock()
 	x.out.release()
 	switch {
+	case x.phase == tunnelled:
+		return false
 	case x.phase != answered:
 		c.cut()
 		return false
 	case x.out.last || closing:
-		if !closing && c.body.settled() && c.in.r == c.in.w {
+		// A client whose CONNECT is refused may have gone on talking already.
+		if !closing && c.body.settled() && c.in.r == c.in.w && x.Request.Method != "CONNECT" {
 			return false // the client asked for the end and has said all
 		}
 		c.linger()
@@ -283,11 +320,13 @@ func (c *conn) cut() {
 // from the client before it has read it (RFC 9112, 9.6).
 func (c *conn) linger() {
 	_ = c.raw.SetReadDeadline(time.Now().Add(c.v.Timeouts.Linger))
-	if t, ok := c.nc.(*tls.Conn); ok {
+	if c.outer != nil {
+		_ = c.closeWrite()
+		_ = c.outer.closeWrite()
+	} else if t, ok := c.nc.(*tls.Conn); ok {
 		_ = t.CloseWrite()
 	}
-	t, ok := c.raw.(interface{ CloseWrite() error })
-	if !ok || t.CloseWrite() != nil {
+	if shut(c.raw) != nil {
 		return
 	}
 	c.in.take()
@@ -298,6 +337,30 @@ func (c *conn) linger() {
 		}
 		left -= int64(n)
 	}
+}
+
+// closeWrite ends our direction, and leaves the client's open.
+func (c *conn) closeWrite() error { return shut(c.nc) }
+
+var errNoCloseWrite = errors.New("the connection cannot end one direction alone")
+
+func shut(nc net.Conn) error {
+	if t, ok := nc.(interface{ CloseWrite() error }); ok {
+		return t.CloseWrite()
+	}
+	return errNoCloseWrite
+}
+
+// stop ends the connection from outside, at once.
+func (c *conn) stop() {
+	c.mu.Lock()
+	tunnel := c.tunnel
+	c.mu.Unlock()
+	if tunnel {
+		c.cut() // what went through it must not be taken for complete
+		return
+	}
+	_ = c.raw.Close()
 }
 
 // deadline bounds the next reads.
@@ -311,11 +374,16 @@ func (c *conn) deadline(d time.Duration) {
 	_ = c.raw.SetReadDeadline(t)
 }
 
-// abort ends reading for good, a read that is under way included.
+// abort ends reading for good, a read that is under way included. A tunnel is
+// cut off.
 func (c *conn) abort() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.aborted = true
+	if c.tunnel {
+		c.cut()
+		return
+	}
 	_ = c.raw.SetReadDeadline(longAgo)
 }
 

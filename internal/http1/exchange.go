@@ -13,6 +13,7 @@ const (
 	streaming        // begun, not complete
 	answered         // complete
 	failed           // begun, and never to be completed
+	tunnelled        // by handing the connection over
 )
 
 // requestBody is the Body of a request.
@@ -85,7 +86,8 @@ func notEOF(err error) error {
 }
 
 // Close makes the connection end after the exchange and makes a blocked read of
-// Request.Body return. It may be called from any goroutine while the handler runs.
+// Request.Body return; a tunnel it cuts off. It may be called from any goroutine
+// while the handler runs.
 func (x *Exchange) Close() { x.c.abort() }
 
 // Answered reports whether an answer was begun.

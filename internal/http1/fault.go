@@ -30,8 +30,11 @@ const (
 	MethodUnknown
 	BadVersion
 	VersionUnsupported
+	HTTP2Preface
 	TargetTooLong
 	TargetForm
+	TargetFormProxy
+	TargetNoPath
 	TargetByte
 	TargetFragment
 	TargetBackslash
@@ -60,8 +63,11 @@ const (
 	LengthAndCoding
 	BadTransferCoding
 	CodingInHTTP10
+	ConnectBody
 	BadExpect
 	UpgradeRefused
+	WebSocketRefused
+	H2CRefused
 	BadConnection
 
 	// Of the body.
@@ -80,6 +86,7 @@ const (
 	// Of responses alone.
 
 	BadStatusLine
+	SwitchedProtocol
 	BodyNotAllowed
 	NoLength
 )
@@ -106,8 +113,11 @@ var reasons = [...]reasonRow{
 	MethodUnknown:        {501, "the method is unknown; methods are upper case"},
 	BadVersion:           {400, "the request line does not end with HTTP/1.1"},
 	VersionUnsupported:   {505, "the HTTP version is not supported; use HTTP/1.1"},
+	HTTP2Preface:         {505, "this is HTTP/2, which was not agreed on; use HTTP/1.1, or TLS and ALPN"},
 	TargetTooLong:        {414, "the request target is too long"},
 	TargetForm:           {400, "the request target has a form that is not accepted here; begin it with /"},
+	TargetFormProxy:      {400, "this is a forward proxy; use CONNECT with host:port, or a target that begins with http:// or https://"},
+	TargetNoPath:         {400, "the request target has no path; write / behind its host"},
 	TargetByte:           {400, "the request target has a character that must be percent-encoded"},
 	TargetFragment:       {400, "the request target has a fragment"},
 	TargetBackslash:      {400, "the request target has a backslash, raw or encoded"},
@@ -133,8 +143,11 @@ var reasons = [...]reasonRow{
 	LengthAndCoding:      {400, "there are both Content-Length and Transfer-Encoding"},
 	BadTransferCoding:    {501, "Transfer-Encoding is not exactly chunked"},
 	CodingInHTTP10:       {400, "there is Transfer-Encoding in an HTTP/1.0 request"},
+	ConnectBody:          {400, "CONNECT has no body; leave out Content-Length and Transfer-Encoding"},
 	BadExpect:            {417, "Expect is not exactly 100-continue"},
-	UpgradeRefused:       {400, "the request asks to change the protocol"},
+	UpgradeRefused:       {501, "upgrades are refused, for what follows one could not be judged; leave out Upgrade"},
+	WebSocketRefused:     {501, "upgrades are refused, WebSocket among them, for its frames are not judged; use HTTP requests"},
+	H2CRefused:           {501, "upgrades are refused, h2c among them; agree on HTTP/2 by TLS and ALPN, or use HTTP/1.1"},
 	BadConnection:        {400, "Connection names something other than close or keep-alive"},
 	BodyTooLarge:         {413, "the body is too large"},
 	BodyTimeout:          {408, "the body did not arrive fast enough"},
@@ -147,6 +160,7 @@ var reasons = [...]reasonRow{
 	BadTrailer:           {400, "the trailer section is malformed or too large"},
 	ForbiddenTrailer:     {400, "a trailer field may only be a header field"},
 	BadStatusLine:        {502, "the status line is malformed"},
+	SwitchedProtocol:     {502, "the server changes the protocol, which nobody asked it to"},
 	BodyNotAllowed:       {502, "the response announces a body that its status does not have"},
 	NoLength:             {502, "the response does not say where its body ends"},
 }

@@ -16,7 +16,15 @@
 //   - exactly one Host; no field that has one meaning is there twice
 //   - a body is framed by one Content-Length or by "Transfer-Encoding: chunked", never both, whatever the method
 //   - chunks have no extensions; trailer fields that could change the message's meaning are refused
-//   - Connection names nothing but close and keep-alive; there are no upgrades
+//   - Connection names nothing but close and keep-alive; there are no upgrades, WebSocket and h2c among them
+//
+// A forward proxy sets [Server.Forms] to what it takes instead: absolute targets
+// with a path, and CONNECT with host and port, which must agree with Host. CONNECT
+// has no body, and nothing may follow it before its answer. What then goes through
+// an [Exchange.Tunnel] is not looked at, unless the caller takes the TLS inside off
+// and has [Exchange.Serve] read the requests. Other protocols, HTTP/2 above all,
+// are agreed on by TLS alone and served by functions of the caller's
+// ([Server.NextProto]).
 package http1
 
 import (
@@ -83,7 +91,7 @@ type Request struct {
 	Target    string // as it was received
 	Form      Form
 	Scheme    string // of absolute form: "http" or "https"; otherwise ""
-	Authority string // the Host field, which absolute and authority form must repeat exactly
+	Authority string // host[:port]: of the target in absolute and authority form, where Host must repeat it, otherwise of Host
 	Path      string // decoded, UTF-8, beginning with "/"; split at "/" it yields the segments; "" in authority and asterisk form
 	RawQuery  string // without "?", as received; every percent escape is valid
 	Minor     int    // 1 for HTTP/1.1, 0 for HTTP/1.0

@@ -79,6 +79,10 @@ func (p *headParser) parse(b []byte, lim *Limits, accept Form) (int, *Fault) {
 	return 0, nil
 }
 
+// preface is the first line of a client that speaks HTTP/2 without having agreed
+// on it (RFC 9113, 3.4). Its PRI is no method.
+const preface = "PRI * HTTP/2.0"
+
 // maxMethod is longer than every method that is let through.
 const maxMethod = 16
 
@@ -114,6 +118,8 @@ func (p *headParser) requestLine(line []byte, lim *Limits, accept Form) *Fault {
 	case string(version) == "HTTP/1.1":
 	case string(version) == "HTTP/1.0":
 		p.minor, p.closing = 0, true
+	case string(line) == preface:
+		return fault(HTTP2Preface)
 	case len(version) == 8 && string(version[:5]) == "HTTP/" && is(version[5], isDigit) && version[6] == '.' && is(version[7], isDigit):
 		return fault(VersionUnsupported)
 	default:
@@ -157,11 +163,12 @@ func (p *headParser) request(r *Request, head string, lim *Limits, accept Form) 
 	case !hasHost:
 		return fault(MissingHost)
 	case !validHost(host):
-		return fault(BadHost)
-	case r.Authority != "" && r.Authority != host:
+		return faultAt(BadHost, whyHost(host))
+	case r.Authority == "":
+		r.Authority = host
+	case !sameHost(r, host):
 		return fault(HostMismatch)
 	}
-	r.Authority = host
 	if r.ContentLength > lim.Body {
 		return fault(BodyTooLarge)
 	}
@@ -181,13 +188,13 @@ func (p *headParser) framing(r *Request, head string) *Fault {
 	length, hasLength := p.value(kContentLength, head)
 	coding, hasCoding := p.value(kTransferEncoding, head)
 	switch {
+	case (hasCoding || hasLength) && p.method == "CONNECT":
+		return fault(ConnectBody)
 	case hasCoding && hasLength:
 		return fault(LengthAndCoding)
 	case hasCoding && p.minor == 0:
 		return fault(CodingInHTTP10)
 	case hasCoding && coding != "chunked":
-		return fault(BadTransferCoding)
-	case hasCoding && p.method == "CONNECT":
 		return fault(BadTransferCoding)
 	case hasCoding:
 		r.ContentLength = -1
@@ -199,9 +206,6 @@ func (p *headParser) framing(r *Request, head string) *Fault {
 			}
 			return fault(BadContentLength)
 		}
-		if n > 0 && p.method == "CONNECT" {
-			return fault(BadContentLength)
-		}
 		r.ContentLength = n
 	}
 	return nil
@@ -209,7 +213,13 @@ func (p *headParser) framing(r *Request, head string) *Fault {
 
 // connection reads what the client wants of the connection.
 func (p *headParser) connection(r *Request, head string) *Fault {
-	if kUpgrade.in(p.seen) || kHTTP2Settings.in(p.seen) {
+	upgrade, hasUpgrade := p.value(kUpgrade, head)
+	switch {
+	case kHTTP2Settings.in(p.seen) || hasUpgrade && equalFold(upgrade, "h2c"):
+		return fault(H2CRefused)
+	case hasUpgrade && equalFold(upgrade, "websocket"):
+		return fault(WebSocketRefused)
+	case hasUpgrade:
 		return fault(UpgradeRefused)
 	}
 	if v, ok := p.value(kConnection, head); ok {

@@ -31,6 +31,8 @@ func (r *response) begin(status int, header Fields, length int64) error {
 		return errStatus
 	case bodiless && length > 0:
 		return errNoBody
+	case x.Request.Method == "CONNECT" && status < 300:
+		return errConnect
 	}
 	if err := header.check(framing); err != nil {
 		return err
@@ -44,7 +46,10 @@ func (r *response) begin(status int, header Fields, length int64) error {
 	c.mu.Unlock()
 	r.silent = bodiless || x.Request.Method == "HEAD"
 	r.length, r.sent, r.chunks = length, 0, length < 0 && x.Request.Minor == 1 && !bodiless
-	r.last = closing || c.p.closing || length < 0 && !r.chunks && !r.silent || c.v.draining.Load() || !c.body.settled()
+	// What follows a CONNECT that is refused may have been meant for its tunnel,
+	// and is not read as a request (RFC 9931).
+	r.last = closing || c.p.closing || length < 0 && !r.chunks && !r.silent || c.v.draining.Load() || !c.body.settled() ||
+		x.Request.Method == "CONNECT"
 
 	r.w.start(c.nc, c.raw, c.v.Timeouts.Write)
 	b := appendStatusLine(r.w.buf, status)

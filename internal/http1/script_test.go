@@ -29,9 +29,13 @@ import (
 //	< 100         an interim response
 //	< close       the connection ends, and not by a reset
 //	< open        the connection answers one more request
+//	<< text       bytes that come back, escaped as in a Go string
 //
 // A request that is understood is answered with its method, path, query, body
-// and trailers; a fault with its reason.
+// and trailers; a fault with its reason. A case whose first line is "forms" is
+// played to a forward proxy: it takes every form of target, its tunnels say what
+// they lead to, and then everything that comes in, and the details of a fault
+// are told as well.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -56,7 +60,7 @@ func TestScripts(t *testing.T) {
 }
 
 // describe answers with what was understood of a request.
-func describe(seen *atomic.Int64) http1.Handler {
+func describe(seen *atomic.Int64) handler {
 	return handler{
 		exchange: func(x *http1.Exchange) {
 			seen.Add(1)
@@ -68,7 +72,13 @@ func describe(seen *atomic.Int64) http1.Handler {
 				return
 			}
 			text := r.Method + " " + r.Path
-			if r.Form == http1.AuthorityForm || r.Form == http1.AsteriskForm {
+			switch r.Form {
+			case http1.AuthorityForm:
+				mirror(x)
+				return
+			case http1.AbsoluteForm:
+				text = r.Method + " " + r.Scheme + "://" + r.Authority + r.Path
+			case http1.AsteriskForm:
 				text = r.Method + " " + r.Target
 			}
 			if r.RawQuery != "" {
@@ -86,16 +96,31 @@ func describe(seen *atomic.Int64) http1.Handler {
 	}
 }
 
+// mirror opens a tunnel that says what it leads to, and then what it is told.
+func mirror(x *http1.Exchange) {
+	tunnel, err := x.Tunnel(nil)
+	if err != nil {
+		_ = x.Respond(400, nil, []byte(err.Error()))
+		return
+	}
+	_, _ = io.WriteString(tunnel, x.Request.Authority+"\n")
+	_, _ = io.Copy(tunnel, tunnel)
+	_ = tunnel.CloseWrite()
+}
+
 // scriptLimits are small, so that scripts can go beyond them.
 var scriptLimits = http1.Limits{Line: 1000, Header: 4000, Fields: 20, Target: 500, Body: 1000}
 
 func play(t *testing.T, lines []string) {
 	var seen atomic.Int64
-	s := &http1.Server{Handler: describe(&seen), Limits: scriptLimits}
+	h := describe(&seen)
+	s := &http1.Server{Limits: scriptLimits}
 	if len(lines) > 0 && lines[0] == "forms" {
+		h.fault = func(x *http1.Exchange, f *http1.Fault) { _ = x.Respond(f.Status, nil, []byte(f.Error())) }
 		s.Forms = http1.OriginForm | http1.AbsoluteForm | http1.AuthorityForm | http1.AsteriskForm
 		lines = lines[1:]
 	}
+	s.Handler = h
 	at := serve(t, s)
 	nc := connect(t, at)
 	r := bufio.NewReader(nc)
@@ -142,6 +167,16 @@ func play(t *testing.T, lines []string) {
 			}
 			if status, body := answer(t, r, "GET"); status != 200 || body != "GET /once-more" {
 				t.Fatalf("%s: %d %s", at, status, body)
+			}
+		case strings.HasPrefix(line, "<< "):
+			expected = true
+			want, err := strconv.Unquote(`"` + line[3:] + `"`)
+			if err != nil {
+				t.Fatal(at, err)
+			}
+			got := make([]byte, len(want))
+			if n, err := io.ReadFull(r, got); err != nil || string(got) != want {
+				t.Fatalf("%s: got %q, %v", at, got[:n], err)
 			}
 		case strings.HasPrefix(line, "< "):
 			expected = true

@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,8 +47,17 @@ type Server struct {
 	// Handler answers; required.
 	Handler Handler
 	// TLS, when set, makes every connection a TLS one. A copy is used, with ALPN
-	// restricted to http/1.1.
+	// restricted to http/1.1 and what NextProto has.
 	TLS *tls.Config
+	// NextProto are the protocols that are spoken over TLS where the client offers
+	// them (RFC 7301), before http/1.1, in alphabetical order; "h2" is one. A
+	// connection of theirs counts for ConnLimit, and is never idle to it.
+	NextProto map[string]Protocol
+	// Draining, when set, is called once, when Serve accepts no more connections and
+	// before it waits for those that there are. Protocols of NextProto learn here
+	// that it is time to say goodbye; golang.org/x/net/http2 does so when the
+	// http.Server that was configured for it is Shutdown, which does not wait then.
+	Draining func()
 	// Limits bound a request.
 	Limits Limits
 	// Timeouts bound a connection.
@@ -62,6 +74,14 @@ type Server struct {
 	// Logger takes what has no other place to go; nil discards it.
 	Logger *slog.Logger
 }
+
+// Protocol serves a connection that speaks another protocol, from behind the TLS
+// handshake to its end; the connection is closed when it returns. No deadlines
+// are set. ctx ends with the connection, which is closed under it when the
+// server gives up draining; see Server.Draining for the beginning of that. What
+// it finds tunnelled inside the connection it can have served by outer. It is
+// called on the connection's goroutine.
+type Protocol func(ctx context.Context, c *tls.Conn, outer Outer)
 
 const defaultConnLimit = 4096
 
@@ -86,6 +106,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if s.Handler == nil {
 		return errors.New("http1: the server has no Handler; set Server.Handler")
 	}
+	for name, p := range s.NextProto {
+		switch {
+		case s.TLS == nil:
+			return errors.New("http1: other protocols are agreed on by TLS; set Server.TLS, or leave out NextProto")
+		case name == "" || name == "http/1.1" || p == nil:
+			return fmt.Errorf("http1: NextProto has no function for another protocol at %q", name)
+		}
+	}
 	v := &serving{Server: *s, conns: map[*conn]struct{}{}}
 	v.Limits, v.Timeouts = v.Limits.orDefaults(), v.Timeouts.orDefaults()
 	if v.Forms == 0 {
@@ -96,7 +124,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	if v.TLS != nil {
 		v.TLS = v.TLS.Clone()
-		v.TLS.NextProtos = []string{"http/1.1"}
+		v.TLS.NextProtos = append(slices.Sorted(maps.Keys(v.NextProto)), "http/1.1")
 		v.TLS.DynamicRecordSizingDisabled = true // an answer of up to 16 KiB is one record
 	}
 	v.slots = make(chan struct{}, or(v.ConnLimit, defaultConnLimit))
@@ -139,21 +167,32 @@ func (v *serving) accept(ctx, exchanges context.Context, l net.Listener) error {
 			return err
 		}
 		c := newConn(v, nc)
-		v.mu.Lock()
-		v.conns[c] = struct{}{}
-		v.mu.Unlock()
-		v.running.Add(1)
+		v.enter(c)
 		go func() {
-			defer func() {
-				v.mu.Lock()
-				delete(v.conns, c)
-				v.mu.Unlock()
-				<-v.slots
-				v.running.Done()
-			}()
+			defer v.leave(c)
+			defer func() { <-v.slots }()
 			c.serve(exchanges)
 		}()
 	}
+}
+
+// enter counts a connection among the running ones, unless the server drains.
+func (v *serving) enter(c *conn) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.draining.Load() {
+		return false // it would end as idle, and drain may have stopped counting
+	}
+	v.conns[c] = struct{}{}
+	v.running.Add(1)
+	return true
+}
+
+func (v *serving) leave(c *conn) {
+	v.mu.Lock()
+	delete(v.conns, c)
+	v.mu.Unlock()
+	v.running.Done()
 }
 
 // slot waits until one more connection may be open, ending the one for it that
@@ -201,7 +240,7 @@ func (v *serving) endLongestIdle() {
 	defer v.mu.Unlock()
 	var longest *conn
 	for c := range v.conns {
-		if c.state.Load() == idle && (longest == nil || c.since.Load() < longest.since.Load()) {
+		if !c.free && c.state.Load() == idle && (longest == nil || c.since.Load() < longest.since.Load()) {
 			longest = c
 		}
 	}
@@ -212,7 +251,12 @@ func (v *serving) endLongestIdle() {
 
 // drain waits for the running exchanges, and cuts off what does not end.
 func (v *serving) drain(cut context.CancelFunc) {
+	v.mu.Lock() // see enter
 	v.draining.Store(true)
+	v.mu.Unlock()
+	if v.Draining != nil {
+		v.Draining()
+	}
 	v.endIdle()
 	done := make(chan struct{})
 	go func() {
@@ -229,7 +273,7 @@ func (v *serving) drain(cut context.CancelFunc) {
 	cut()
 	v.mu.Lock()
 	for c := range v.conns {
-		_ = c.raw.Close()
+		c.stop()
 	}
 	v.mu.Unlock()
 	<-done

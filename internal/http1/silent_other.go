@@ -2,11 +2,16 @@
 
 package http1
 
-import "net"
+import (
+	"net"
+	"syscall"
+)
 
 // peeker cannot look into sockets here.
-type peeker struct{}
+type peeker struct{ rc syscall.RawConn }
 
 func (*peeker) init(net.Conn) {}
 
 func (*peeker) silent() (quiet, known bool) { return false, false }
+
+func (*peeker) waiting() bool { return false }

@@ -12,7 +12,8 @@ import (
 type peeker struct {
 	rc    syscall.RawConn // nil when the connection is not a socket
 	look  func(fd uintptr)
-	quiet bool
+	quiet bool // there was nothing, and no end
+	some  bool // there was a byte
 	b     [1]byte
 }
 
@@ -21,8 +22,9 @@ func (p *peeker) init(nc net.Conn) {
 		p.rc, _ = sc.SyscallConn()
 	}
 	p.look = func(fd uintptr) {
-		_, _, err := syscall.Recvfrom(int(fd), p.b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		n, _, err := syscall.Recvfrom(int(fd), p.b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		p.quiet = err == syscall.EAGAIN || err == syscall.EWOULDBLOCK
+		p.some = n > 0
 	}
 }
 
@@ -34,4 +36,10 @@ func (p *peeker) silent() (quiet, known bool) {
 	p.quiet = false
 	err := p.rc.Control(p.look)
 	return p.quiet && err == nil, true
+}
+
+// waiting reports whether there is a byte; it is false when it cannot tell.
+func (p *peeker) waiting() bool {
+	p.some = false
+	return p.rc != nil && p.rc.Control(p.look) == nil && p.some
 }

@@ -88,7 +88,7 @@ func (p *statusParser) response(in *Incoming, head, method string, closeDelimite
 	n, ok := parseLength(length)
 	switch {
 	case p.status == 101:
-		return 0, fault(UpgradeRefused)
+		return 0, fault(SwitchedProtocol)
 	case hasLength && hasCoding:
 		return 0, fault(LengthAndCoding)
 	case hasLength && !ok:

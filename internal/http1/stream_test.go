@@ -214,7 +214,7 @@ func TestFormsOnly(t *testing.T) {
 	at := serve(t, &http1.Server{Forms: http1.AbsoluteForm, Handler: handler{exchange: func(x *http1.Exchange) {
 		_ = x.Respond(200, nil, []byte(x.Request.Scheme+" "+x.Request.Authority+" "+x.Request.Path))
 	}}})
-	for target, want := range map[string]string{"http://h/x": "200 http h /x", "https://h/x": "200 https h /x", "/x": "400 " + http1.TargetForm.String()} {
+	for target, want := range map[string]string{"http://h/x": "200 http h /x", "https://h/x": "200 https h /x", "/x": "400 " + http1.TargetFormProxy.String()} {
 		nc := connect(t, at)
 		_, _ = io.WriteString(nc, "GET "+target+" HTTP/1.1\r\nHost: h\r\n\r\n")
 		if status, body := answer(t, bufio.NewReader(nc), "GET"); fmt.Sprint(status, " ", body) != want {

@@ -1,7 +1,6 @@
 package http1
 
 import (
-	"net/netip"
 	"strings"
 	"unicode/utf8"
 )
@@ -13,14 +12,17 @@ func parseTarget(r *Request, accept Form) *Fault {
 	switch {
 	case r.Method == "CONNECT":
 		r.Form, r.Authority = AuthorityForm, t // the request line is accepted, so the form is
-		if !validHost(t) || !hasPort(t) {
-			return fault(TargetAuthority)
+		if !validHost(t) {
+			return faultAt(TargetAuthority, whyHost(t))
+		}
+		if !hasPort(t) {
+			return faultAt(TargetAuthority, "there is no port; CONNECT needs host:port")
 		}
 		return nil
 	case t == "*":
 		r.Form = AsteriskForm
 		if accept&AsteriskForm == 0 || r.Method != "OPTIONS" {
-			return fault(TargetForm)
+			return formFault(accept)
 		}
 		return nil
 	case t[0] == '/':
@@ -29,21 +31,24 @@ func parseTarget(r *Request, accept Form) *Fault {
 		r.Form = AbsoluteForm
 		scheme, rest, ok := strings.Cut(t, "://")
 		if accept&AbsoluteForm == 0 || !ok || scheme != "http" && scheme != "https" {
-			return fault(TargetForm)
+			return formFault(accept)
 		}
 		i := strings.IndexAny(rest, "/?#")
-		if i < 0 || rest[i] != '/' {
+		switch {
+		case i >= 0 && rest[i] == '#':
+			return fault(TargetFragment)
+		case i < 0 || rest[i] != '/':
 			// http://host?query and http://host are read as "/?query" and "/" by some
 			// programs and as an empty path by others.
-			return fault(TargetForm)
+			return fault(TargetNoPath)
 		}
 		r.Scheme, r.Authority, t = scheme, rest[:i], rest[i:]
 		if !validHost(r.Authority) {
-			return fault(TargetAuthority)
+			return faultAt(TargetAuthority, whyHost(r.Authority))
 		}
 	}
 	if r.Form&accept == 0 {
-		return fault(TargetForm)
+		return formFault(accept)
 	}
 	path, query, _ := strings.Cut(t, "?")
 	var f *Fault
@@ -55,6 +60,14 @@ func parseTarget(r *Request, accept Form) *Fault {
 	}
 	r.RawQuery = query
 	return nil
+}
+
+// formFault says which form a target should have had.
+func formFault(accept Form) *Fault {
+	if accept&AbsoluteForm != 0 {
+		return fault(TargetFormProxy)
+	}
+	return fault(TargetForm)
 }
 
 // decodePath checks a path and decodes it. What is returned splits at "/" into
@@ -170,50 +183,4 @@ func checkQuery(q string) *Fault {
 		return fault(TargetEncoding)
 	}
 	return nil
-}
-
-// validHost checks the form of host[:port] (RFC 9110, 7.2): a name of letters,
-// digits, "-", "." and "_" without empty labels, an IPv4 address, or an IPv6
-// address in brackets without a zone; a port without a sign or leading zeros.
-// User information, lists, escapes and paths have no place in it.
-func validHost(s string) bool {
-	if strings.HasPrefix(s, "[") {
-		end := strings.IndexByte(s, ']')
-		if end < 0 {
-			return false
-		}
-		a, err := netip.ParseAddr(s[1:end])
-		return err == nil && a.Is6() && a.Zone() == "" && validPort(s[end+1:])
-	}
-	name, port := s, ""
-	if i := strings.IndexByte(s, ':'); i >= 0 {
-		name, port = s[:i], s[i:]
-	}
-	if name == "" || len(name) > 253 || !all(name, isName) || name[0] == '.' || name[len(name)-1] == '.' ||
-		strings.Contains(name, "..") {
-		return false
-	}
-	return validPort(port)
-}
-
-// validPort checks ":port" or "".
-func validPort(s string) bool {
-	if s == "" {
-		return true
-	}
-	if s[0] != ':' || len(s) < 2 || len(s) > 6 || s[1] == '0' {
-		return false
-	}
-	n := 0
-	for i := 1; i < len(s); i++ {
-		if !is(s[i], isDigit) {
-			return false
-		}
-		n = n*10 + int(s[i]-'0')
-	}
-	return n <= 65535
-}
-
-func hasPort(hostport string) bool {
-	return strings.LastIndexByte(hostport, ':') > strings.LastIndexByte(hostport, ']')
 }

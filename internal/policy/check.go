@@ -23,7 +23,7 @@ func (r *reader) known(kind string) bool { return !r.unreadable[kind] }
 func (r *reader) route(transits []*Transit) map[way]*routes {
 	all := map[way]*routes{}
 	for _, t := range transits {
-		if t.Destination == nil {
+		if t.Destination == nil || t.Mode == Tunnel {
 			continue
 		}
 		noted := map[position]bool{} // one note for each line, however many sources share it
@@ -102,10 +102,12 @@ func (r *reader) checkEnds(transits []*Transit) {
 	}
 	for _, t := range transits {
 		for i := range t.rules {
-			if rule := &t.rules[i]; !rule.end.IsZero() && !r.now.Before(rule.end) {
-				r.add(rule.until, "the rule for %s ended after %s and releases nothing any more; remove it, or have it approved anew with a later date",
-					rule.text, rule.end.AddDate(0, 0, -1).Format("2006-01-02"))
+			if rule := &t.rules[i]; rule.overAt(r.now) {
+				r.add(rule.until, "the rule for %s ended after %s and releases nothing any more; remove it, or have it approved anew with a later date", rule.text, rule.lastDay())
 			}
+		}
+		if t.tunnel != nil && t.tunnel.overAt(r.now) {
+			r.add(t.tunnel.until, "the tunnel ended after %s and lets nothing pass any more; remove it, or have it approved anew with a later date", t.tunnel.lastDay())
 		}
 	}
 }

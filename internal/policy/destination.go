@@ -25,7 +25,7 @@ func (r *reader) readDestinations(root *node, present bool) {
 }
 
 func (r *reader) readDestination(n *node) {
-	o, ok := r.object(n, "a destination", "name", "url", "landing", "description")
+	o, ok := r.object(n, "a destination", "name", "url", "remote", "landing", "description")
 	if !ok {
 		r.unknowable("destinations")
 		return
@@ -34,10 +34,11 @@ func (r *reader) readDestination(n *node) {
 	nameNode := o.need("name", "name the destination")
 	name, named := r.name(nameNode, "name", false)
 	r.optional(o, "description")
-	if u := o.need("url", "say where it is: https://support.example"); u != nil {
-		d.URL = r.readURL(u)
-	}
+	r.readPlace(o, d)
 	if l := o.get("landing"); l != nil {
+		if d.kind == toRemote {
+			r.add(l.at, "an app's remote has no landing of ours; remove it")
+		}
 		if lo, ok := r.object(l, "landing", "public_key"); ok {
 			d.LandingKey, _ = r.text(lo.need("public_key", "give the public key that the landing prints at its start"), "public_key")
 		}
@@ -52,6 +53,27 @@ func (r *reader) readDestination(n *node) {
 		return
 	}
 	r.destinations[d.Name] = d
+}
+
+// readPlace reads where a destination is: one of ours has a url, an app's a remote.
+func (r *reader) readPlace(o object, d *Destination) {
+	u, rem := o.get("url"), o.get("remote")
+	switch {
+	case o.has("url") && o.has("remote"):
+		r.add(o.at, "the destination has url and remote; keep url for a service of ours, remote for the host of an app")
+	case o.has("remote"):
+		d.kind = toRemote
+		if rem != nil {
+			d.Remote = r.readRemote(rem)
+		}
+	case o.has("url"):
+		d.kind = toOurs
+		if u != nil {
+			d.URL = r.readURL(u)
+		}
+	default:
+		r.add(o.at, "url is missing; say where it is: url: https://support.example, or for an app's host, remote: api.example.com")
+	}
 }
 
 // readURL reads where a destination is. Only https and host names are: an

@@ -22,6 +22,9 @@ type Explanation struct {
 	Otherwise *Answer `json:"otherwise,omitempty"`
 	// WhyNot says what keeps more from leaving, and what to write to change that.
 	WhyNot []string `json:"why_not_looser,omitempty"`
+	// Tunnel is set for a transit that is one: there are no labels then, and every
+	// byte passes unread.
+	Tunnel *RuleReason `json:"tunnel,omitempty"`
 }
 
 // LabelReason is one label of a field: who said so, and what every rule that
@@ -83,8 +86,11 @@ func (a Answer) String() string {
 }
 
 // Fields lists every field that the transit's contract and names label, as
-// [Transit.Explain] takes them.
+// [Transit.Explain] takes them. Of a tunnel it is ** alone, which is everything.
 func (t *Transit) Fields() []string {
+	if t.Mode == Tunnel {
+		return []string{everything}
+	}
 	var fields []string
 	if t.contract != nil {
 		for _, place := range t.contract.tree.Places() {
@@ -105,6 +111,9 @@ func (t *Transit) Fields() []string {
 // nobody names is explained too: as unclassified. The error is a
 // [*payload.PathError].
 func (t *Transit) Explain(name string, at time.Time) (Explanation, error) {
+	if t.Mode == Tunnel {
+		return t.explainTunnel(name, at), nil
+	}
 	labels, err := t.labelled(name)
 	if err != nil {
 		return Explanation{}, err
@@ -300,6 +309,9 @@ func (e Explanation) String() string {
 		for _, r := range l.Rules {
 			fmt.Fprintf(&b, "    %s\n", r)
 		}
+	}
+	if e.Tunnel != nil {
+		fmt.Fprintf(&b, "  the transit is a tunnel: every byte passes unread, whatever its label; no contract, rule or replacement applies\n    %s\n", e.Tunnel)
 	}
 	for _, w := range e.WhyNot {
 		fmt.Fprintf(&b, "  why not more: %s\n", w)

@@ -79,7 +79,7 @@ func (r *reader) readInvariantLabel(o object, inv *invariant) {
 	exact, isExact := p.Exact()
 	switch inv.label, inv.labels = p, r.taxonomy.Match(p); {
 	case isExact && exact.Reserved():
-		r.add(n.at, "%q is never released anyway; remove the line", s)
+		inv.labels = []isogate.Label{exact} // no rule releases it, but a tunnel does
 	case isExact:
 		r.checkLabel(n, exact)
 	case len(inv.labels) == 0 && r.known("taxonomy"):
@@ -119,10 +119,14 @@ func (r *reader) readInvariantActions(o object, inv *invariant) {
 // promise: P39
 func (r *reader) hold(inv invariant, transits []*Transit) {
 	for _, t := range transits {
-		if !inv.covers(t) {
+		if !r.covers(&inv, t) {
 			continue
 		}
-		carried := t.labels()
+		if t.Mode == Tunnel {
+			r.holdTunnel(inv, t)
+			continue
+		}
+		carried := append(t.labels(), isogate.Unclassified) // what nobody names may stand anywhere
 		byRule := map[string][]isogate.Label{} // what each rule lets out
 		for _, l := range inv.labels {
 			base := t.taxonomy.Treatment(l)
@@ -143,19 +147,32 @@ func (r *reader) hold(inv invariant, transits []*Transit) {
 			if rule == "" {
 				by, next = "by the label's default treatment", "add a rule to the transit that is stricter, or label the field otherwise"
 			}
-			labels := byRule[key]
-			which := string(labels[0])
-			if len(labels) > 1 {
-				which += fmt.Sprintf(" (and %d more labels)", len(labels)-1)
-			}
-			r.add(inv.at, "the transit %s treats %s with %s %s, which this line forbids; %s, or change this line", t.Name, which, action, by, next)
+			r.add(inv.at, "the transit %s treats %s with %s %s, which this line forbids; %s, or change this line", t.Name, severally(byRule[key]), action, by, next)
 		}
 	}
 }
 
+// holdTunnel checks an invariant against a tunnel, which lets every label out as
+// it is, those that nobody has judged among them, for the far side to keep.
+func (r *reader) holdTunnel(inv invariant, t *Transit) {
+	if !slices.Contains(inv.as, t.tunnel.as) || len(inv.labels) == 0 {
+		return
+	}
+	r.add(inv.at, "the transit %s lets %s pass unread, as %s and %s, by the tunnel at %s, which this line forbids; let the transit inspect, or change this line",
+		t.Name, severally(inv.labels), t.tunnel.as, t.tunnel.handling, t.tunnel.at.rule())
+}
+
+// severally is the first of some labels, and how many more there are.
+func severally(labels []isogate.Label) string {
+	if len(labels) == 1 {
+		return string(labels[0])
+	}
+	return fmt.Sprintf("%s (and %d more labels)", labels[0], len(labels)-1)
+}
+
 // covers reports whether the invariant is about a transit.
-func (inv *invariant) covers(t *Transit) bool {
+func (r *reader) covers(inv *invariant, t *Transit) bool {
 	return (inv.purpose == isogate.NoPurpose || inv.purpose == t.Purpose) &&
-		(inv.destination == "" || t.Destination != nil && inv.destination == t.Destination.Name) &&
+		(inv.destination == "" || r.reaches(t, inv.destination)) &&
 		(inv.source == "" || slices.Contains(t.Sources, inv.source))
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,6 +47,19 @@ func (o object) get(key string) *node {
 		return p.value
 	}
 	return nil
+}
+
+// place is where the value of a key stands; the object's own place without one.
+func (o object) place(key string) position {
+	for _, p := range o.pairs {
+		if p.key.text == key {
+			if p.value.shape == empty {
+				return p.key.at
+			}
+			return p.value.at
+		}
+	}
+	return o.at
 }
 
 // has reports whether the key is written at all.
@@ -141,7 +155,11 @@ func (f *findings) size(n *node, what string, most int64) int64 {
 	}
 	i, err := strconv.ParseInt(num, 10, 64)
 	if err != nil || i < 1 || i > most/unit {
-		f.add(n.at, "%s is %q; write a size of up to %d MiB, such as 64KiB or 4MiB", what, s, most>>20)
+		limit := fmt.Sprintf("%d MiB", most>>20)
+		if most > 1<<30 {
+			limit = fmt.Sprintf("%d GiB", most>>30)
+		}
+		f.add(n.at, "%s is %q; write a size of up to %s, such as 64KiB or 4MiB", what, s, limit)
 		return 0
 	}
 	return i * unit

@@ -77,6 +77,7 @@ type reader struct {
 	destinations map[isogate.Destination]*Destination
 	contracts    map[string]*contract
 	transits     map[isogate.Transit]*Transit
+	all          []*Transit      // every transit, sorted by name, once they are read
 	unreadable   map[string]bool // kinds of which something could not be read: what it declares is not known
 }
 
@@ -119,7 +120,11 @@ func (r *reader) read(files []packFile, p *Pack) *Plan {
 	}
 	plan.taxonomy, plan.destinations = r.taxonomy, r.destinations
 	plan.transits = slices.SortedFunc(maps.Values(r.transits), func(a, b *Transit) int { return cmp.Compare(a.Name, b.Name) })
+	r.all = plan.transits
 	plan.routes = r.route(plan.transits)
+	plan.tunnels = r.tunnelWays(plan.transits)
+	plan.remotes = r.reach(plan.transits)
+	r.checkRestore(plan.transits)
 	r.checkUnused(plan.transits)
 	r.checkEnds(plan.transits)
 	if n := roots["never.yaml"]; n != nil {

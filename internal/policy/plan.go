@@ -22,6 +22,8 @@ type Plan struct {
 	destinations map[isogate.Destination]*Destination
 	transits     []*Transit // sorted by name
 	routes       map[way]*routes
+	tunnels      map[way]*Transit
+	remotes      map[isogate.Source]*remotes
 }
 
 // way is one source's way to one destination.
@@ -30,18 +32,34 @@ type way struct {
 	destination isogate.Destination
 }
 
-// Destination is a named outside service of ours.
+// Destination is a named outside service of ours, or the remote of an app. One of
+// URL and Remote is set.
 type Destination struct {
 	Name isogate.Destination
-	// URL is where it is: https, a host name, no user, query or fragment. The path of
-	// a request is appended to its path, which has no final slash.
+	// URL is where a service of ours is: https, a host name, no user, query or
+	// fragment. The path of a request is appended to its path, which has no final
+	// slash. It is nil for an app's remote.
 	URL *url.URL
+	// Remote is where an app's remote is; nil for a service of ours. A remote is
+	// reached by apps only, and a service of ours by no app.
+	Remote *RemoteHost
 	// LandingKey is the public key of the destination's landing as the pack states
 	// it; "" without a landing.
 	LandingKey string
 
-	at position
+	at   position
+	kind destinationKind
 }
+
+// destinationKind is what a destination is as far as its keys say, even where
+// their values are mistaken. The zero value is not known.
+type destinationKind uint8
+
+const (
+	toUnknown destinationKind = iota
+	toOurs
+	toRemote
+)
 
 // Consent is the act of the customer that a transit waits for.
 type Consent uint8
@@ -75,6 +93,13 @@ type Transit struct {
 	Sources     []isogate.Source
 	Destination *Destination
 	Consent     Consent
+	// UserAction is where requests tell of the user's act; nil unless Consent is
+	// [UserConsent].
+	UserAction *UserAction
+	// Mode is how the traffic passes; [Inspect] towards services of ours.
+	Mode Mode
+	// Budget bounds what leaves to an app's remote.
+	Budget Budget
 	// SessionHeader names the header whose value is the session that transit-only
 	// data lives in; "" when the request itself is the session.
 	SessionHeader string
@@ -88,6 +113,7 @@ type Transit struct {
 	patterns   []*pattern
 	contract   *contract // nil without one
 	rules      []rule
+	tunnel     *rule // what a tunnel amounts to; nil for a transit that inspects
 	parts      [len(partNames)]part
 	headers    []string // those named, in lower case, sorted: what guards may read
 	guards     []*guard
@@ -97,6 +123,8 @@ type Transit struct {
 	// end date inside and of guards. Each is made when first asked for.
 	ends   []time.Time // the instants at which rules end, sorted
 	tables []atomic.Pointer[Rules]
+	// narrowed is what Narrow has made of them, the newest first.
+	narrowed atomic.Pointer[[]narrowed]
 }
 
 // The parts of a request beside its body whose values a transit labels by name.

@@ -32,6 +32,7 @@ type Request struct {
 	ContentType string // "" is that of the contract
 	Body        []byte
 	Time        time.Time
+	Grant       *Limit // what the consent in force is limited to; nil is one for everything
 }
 
 // Outcome is what would leave of a request.
@@ -43,6 +44,7 @@ type Outcome struct {
 	Cookies  []Named         `json:"cookies,omitempty"`
 	Trailers []Named         `json:"trailers,omitempty"`
 	Body     []byte          `json:"-"`
+	Tunnel   string          `json:"tunnel,omitempty"` // file:line of the tunnel over which all this leaves unread
 	Fields   []isogate.Field `json:"fields"`
 }
 
@@ -62,13 +64,25 @@ func (p *Plan) Obfuscator(tenant isogate.Tenant, dst isogate.Destination, keys o
 // the same walkers and verdicts as the gateway. The error is a [*RefusedError]
 // when the answer is that nothing leaves.
 func (t *Transit) Preview(req Request, rep payload.Replacer) (*Outcome, error) {
+	if t.Mode == Tunnel {
+		return t.previewTunnel(&req)
+	}
 	req.Method = cmp.Or(req.Method, t.patterns[0].method)
-	p := preview{rep: rep, out: &Outcome{}, rules: t.Decide(t.envelope(&req))}
+	p := preview{rep: rep, out: &Outcome{}, rules: t.rulesFor(&req)}
 	if err := p.run(t, &req); err != nil {
 		return nil, &RefusedError{Reason: err}
 	}
 	p.out.Fields = p.tally.Fields(nil)
 	return p.out, nil
+}
+
+// rulesFor is what a request is judged by.
+func (t *Transit) rulesFor(req *Request) *Rules {
+	rules := t.Decide(t.envelope(req))
+	if req.Grant != nil {
+		rules = t.Narrow(rules, *req.Grant)
+	}
+	return rules
 }
 
 // envelope is what guards see of a request.

@@ -42,10 +42,15 @@ func allGuards(at time.Time) moment { return moment{time: at, guards: ^uint32(0)
 //
 // promise: P09
 func (r *rule) inForce(m moment) bool {
-	if !r.end.IsZero() && (m.time.IsZero() || !m.time.Before(r.end)) {
+	if r.overAt(m.time) {
 		return false
 	}
 	return r.guard == noGuard || m.guards&(1<<r.guard) != 0
+}
+
+// overAt reports whether the rule's end is past, as it always is at the zero time.
+func (r *rule) overAt(at time.Time) bool {
+	return !r.end.IsZero() && (at.IsZero() || !at.Before(r.end))
 }
 
 // verdict is what the rule by itself says about a label.
@@ -134,21 +139,9 @@ func (r *reader) readRule(n *node, t *Transit) (rule, bool) {
 	r.readRuleLabel(o, &out)
 	r.readRuleAction(o, &out)
 	r.readRuleHandling(o, &out)
-	out.because, _ = r.optional(o, "because")
-	out.owner, _ = r.optional(o, "owner")
-	if n := o.get("until"); n != nil {
-		out.end, out.until = r.day(n, "until"), n.at
-	}
+	r.readExemption(o, &out)
 	if plaintext(out.as) {
-		var lacks []string
-		for _, key := range []string{"because", "owner", "until"} {
-			if !o.has(key) {
-				lacks = append(lacks, key)
-			}
-		}
-		if lacks != nil {
-			r.add(n.at, "the rule for %s lets plaintext out and lacks %s; say why, on whose word and until when", out.text, strings.Join(lacks, ", "))
-		}
+		r.needExemption(o, "the rule for "+out.text+" lets plaintext out", n.at)
 	}
 	if when := o.get("when"); when != nil {
 		out.guard = r.readGuard(when, t)

@@ -19,7 +19,8 @@ const (
 
 // readTransit reads transits/*.yaml.
 func (r *reader) readTransit(root *node) {
-	o, ok := r.object(root, "a transit", "transit", "description", "purpose", "source", "destination", "consent", "match", "session", "request", "response")
+	o, ok := r.object(root, "a transit", "transit", "description", "purpose", "source", "destination", "consent", "user_action",
+		"mode", "because", "owner", "until", "budget", "match", "session", "request", "response")
 	if !ok {
 		return
 	}
@@ -32,10 +33,20 @@ func (r *reader) readTransit(root *node) {
 	r.readSources(o, t)
 	r.readWhere(o, t)
 	r.readConsent(o, t)
-	r.readMatch(o, t)
-	r.readSession(o, t)
-	r.readRequest(o, t)
-	r.readResponse(o, t)
+	r.checkWay(o, t)
+	known := r.readMode(o, t)
+	r.readBudget(o, t)
+	r.readTunnel(o, t)
+	read := o
+	if t.Mode == Tunnel {
+		read = object{} // readTunnel has noted what it must not have
+	} else {
+		r.readMatch(o, t, known)
+	}
+	r.readSession(read, t)
+	r.readRequest(read, t)
+	r.readResponse(read, t)
+	r.readUserAction(o, t)
 	t.prepare()
 	t.incomplete = r.n > before || !r.known("taxonomy") || t.contract != nil && t.contract.tree == nil
 	if !named {
@@ -125,8 +136,70 @@ func (r *reader) readConsent(o object, t *Transit) {
 	t.Consent = Consent(i) //nolint:gosec // there are three words
 }
 
-func (r *reader) readMatch(o object, t *Transit) {
-	items := r.items(o.need("match", "list methods with paths: match: [POST /v1/tickets]"), "match")
+// appPrefix begins the name of every source that is an app.
+const appPrefix = "app/"
+
+// checkWay keeps two kinds of ways apart: apps go to remotes, for their own
+// purpose and with an administrator's consent, and our workloads to services of ours.
+//
+// promise: P12
+func (r *reader) checkWay(o object, t *Transit) {
+	if t.Destination == nil {
+		return
+	}
+	name := t.Destination.Name
+	sources := o.get("source")
+	switch t.Destination.kind {
+	case toRemote:
+		if t.Purpose != isogate.NoPurpose && t.Purpose != isogate.App {
+			r.add(o.place("purpose"), "the purpose is %s, but %s is the remote of an app; write purpose: app, or send to a service of ours", t.Purpose, name)
+		}
+		r.eachSource(sources, func(n *node) {
+			if !strings.HasPrefix(n.text, appPrefix) {
+				r.add(n.at, "the source %q is no app, but %s is the remote of an app; list sources that begin with %s, or send to a service of ours", n.text, name, appPrefix)
+			}
+		})
+		if t.Consent != AdminConsent {
+			r.add(o.place("consent"), "consent is %s, but %s is the remote of an app: without an administrator's consent no app sends anything out; write consent: admin", t.Consent, name)
+		}
+	case toOurs:
+		if t.Purpose == isogate.App {
+			r.add(o.place("purpose"), "the purpose app is for remotes of apps, but %s is a service of ours; name the purpose of the service, or declare the app's host with remote: in destinations.yaml", name)
+		}
+		r.eachSource(sources, func(n *node) {
+			if strings.HasPrefix(n.text, appPrefix) {
+				r.add(n.at, "the source %q is an app, but %s is a service of ours; apps send to remotes only: declare the host with remote: in destinations.yaml", n.text, name)
+			}
+		})
+		for _, key := range []string{"mode", "budget"} {
+			if o.has(key) {
+				r.add(o.place(key), "%s is for remotes of apps, but %s is a service of ours; remove it", key, name)
+			}
+		}
+	case toUnknown:
+	}
+}
+
+// eachSource goes through the sources that are names, all mistakes of which are
+// noted elsewhere.
+func (r *reader) eachSource(n *node, do func(*node)) {
+	if n == nil || n.shape != list || len(n.items) > maxSources {
+		return
+	}
+	for _, item := range n.items {
+		if item.shape == scalar && isogate.CheckName(item.text, true) == nil {
+			do(item)
+		}
+	}
+}
+
+// readMatch reads the patterns; needed says that there must be some.
+func (r *reader) readMatch(o object, t *Transit, needed bool) {
+	n := o.get("match")
+	if needed {
+		n = o.need("match", "list methods with paths: match: [POST /v1/tickets]")
+	}
+	items := r.items(n, "match")
 	if len(items) > maxPatterns {
 		r.add(items[maxPatterns].at, "the transit matches more than %d patterns; split it", maxPatterns)
 		return

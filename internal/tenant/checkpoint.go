@@ -1,7 +1,6 @@
 package tenant
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
@@ -16,8 +15,6 @@ import (
 const (
 	checkpointFile = "checkpoint.key"
 	publicFile     = "isogate.pub"
-	// wrappedLine begins a checkpoint.key that a key-encryption key wraps.
-	wrappedLine = "isogate wrapped key v1\n"
 )
 
 // signerName is the name in signatures of the tenant's checkpoints, and the
@@ -38,13 +35,9 @@ func (c Config) writeCheckpointKey(d *dir) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", d.file(checkpointFile), err)
 	}
-	content := []byte(skey + "\n")
-	if c.KEK != nil {
-		sealed, err := c.KEK.Encrypt([]byte(skey), c.bound(checkpointFile))
-		if err != nil {
-			return fmt.Errorf("%s: the key-encryption key does not wrap it: %w", d.file(checkpointFile), err)
-		}
-		content = []byte(wrappedLine + base64.StdEncoding.EncodeToString(sealed) + "\n")
+	content, err := c.wrap(d, checkpointFile, []byte(skey+"\n"))
+	if err != nil {
+		return err
 	}
 	if err := d.write(checkpointFile, content, secretMode); err != nil {
 		return err
@@ -54,24 +47,9 @@ func (c Config) writeCheckpointKey(d *dir) error {
 
 func (c Config) readCheckpointKey(d *dir) (note.Signer, string, error) {
 	path := d.file(checkpointFile)
-	b, _, err := d.read(checkpointFile, secret)
+	b, _, err := c.readWrapped(d, checkpointFile)
 	if err != nil {
 		return nil, "", err
-	}
-	sealed, wrapped := bytes.CutPrefix(b, []byte(wrappedLine))
-	switch {
-	case wrapped && c.KEK == nil:
-		return nil, "", fmt.Errorf("%s: is wrapped by a key-encryption key, and none is configured; configure the one it was created with", path)
-	case !wrapped && c.KEK != nil:
-		return nil, "", fmt.Errorf("%s: is in the clear, but a key-encryption key is configured; put the wrapped file back from a backup", path)
-	case wrapped:
-		raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(sealed)))
-		if err != nil {
-			return nil, "", fmt.Errorf("%s: %w; restore it from a backup", path, err)
-		}
-		if b, err = c.KEK.Decrypt(raw, c.bound(checkpointFile)); err != nil {
-			return nil, "", fmt.Errorf("%s: the key-encryption key does not open it for tenant %s: %w; check both", path, c.Tenant, err)
-		}
 	}
 	skey := strings.TrimSpace(string(b))
 	signer, err := note.NewSigner(skey)

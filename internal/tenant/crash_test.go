@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 )
 
 // TestMain lets the test binary be the process that is killed.
@@ -23,6 +24,19 @@ func TestMain(m *testing.M) {
 		for err == nil {
 			if err = k.Rotate(); err == nil {
 				fmt.Fprintln(os.Stdout, k.Primary())
+			}
+		}
+		fmt.Fprintln(os.Stderr, err)
+	case "authority":
+		k, err := Open(dir, "acme")
+		for i := 0; err == nil; i++ {
+			change := k.RotateAuthority
+			if i%2 == 1 {
+				change = k.DistrustAuthority
+			}
+			var a *Authority
+			if a, err = change(time.Now()); err == nil {
+				fmt.Fprintln(os.Stdout, a.Fingerprint())
 			}
 		}
 		fmt.Fprintln(os.Stderr, err)
@@ -102,6 +116,83 @@ func TestKilledWhileRotating(t *testing.T) {
 			t.Fatalf("round %d: what was left stands in the way: %v", round, err)
 		}
 		known = append(known, k.Primary())
+	}
+}
+
+// A process that is killed while it changes the authority leaves the old one or
+// the new one, and a public file that has it; no older one comes back.
+func TestKilledWhileChangingTheAuthority(t *testing.T) {
+	k, dir := mustCreate(t)
+	first, err := k.CreateAuthority(noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	past := []string{first.Fingerprint()}
+	for round := range 20 {
+		past = append(past, killed(t, "authority", dir, 1+rand.IntN(4), rand.IntN(3000))...)
+		a, err := k.Authority()
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if at := slices.Index(past, a.Fingerprint()); at >= 0 && at != len(past)-1 {
+			t.Fatalf("round %d: the authority is change %d, after %d were made", round, at, len(past)-1)
+		}
+		bundle, err := os.ReadFile(filepath.Join(dir, interceptPublic))
+		if err != nil {
+			t.Fatal(err)
+		}
+		verify(t, mustLeaf(t, a, "api.example.com", time.Now()), bundle, "api.example.com", time.Now())
+		if a, err = k.RotateAuthority(time.Now()); err != nil {
+			t.Fatalf("round %d: what was left stands in the way: %v", round, err)
+		}
+		past = append(past, a.Fingerprint())
+	}
+}
+
+// Every state that making and changing an authority passes through, one by one.
+func TestUnfinishedAuthority(t *testing.T) {
+	k, dir := mustCreate(t)
+	put := func(name string, b []byte, mode fs.FileMode) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), b, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get := func(name string) []byte {
+		t.Helper()
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for _, name := range []string{interceptPublic + newSuffix, interceptPublic, interceptFile + newSuffix} {
+		put(name, []byte("partly"), 0o600)
+		_, err := k.Authority()
+		wants(t, err, fs.ErrNotExist, interceptFile, "isogate tenant intercept create")
+		mustOpen(t, dir)
+	}
+	first, err := k.CreateAuthority(noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	oldKey := get(interceptFile)
+	second, err := k.DistrustAuthority(noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The public file was written, the key was not: the old one is in force.
+	both := slices.Concat(second.PEM(), first.PEM())
+	newKey := get(interceptFile)
+	put(interceptFile, oldKey, 0o600)
+	put(interceptPublic, both, 0o644)
+	if a, err := k.Authority(); err != nil || a.Fingerprint() != first.Fingerprint() {
+		t.Errorf("before the key: %v", err)
+	}
+	// The key was written, the public file not yet made shorter.
+	put(interceptFile, newKey, 0o600)
+	if a, err := k.Authority(); err != nil || a.Fingerprint() != second.Fingerprint() {
+		t.Errorf("after the key: %v", err)
 	}
 }
 

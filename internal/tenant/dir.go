@@ -94,9 +94,15 @@ func (d *dir) close() { _ = unix.Close(d.fd) }
 func (d *dir) file(name string) string { return filepath.Join(d.path, name) }
 
 // lock waits until no other process is writing to d. Closing d unlocks it.
-func (d *dir) lock() error {
+func (d *dir) lock() error { return d.flock(unix.LOCK_EX) }
+
+// lockReading waits like lock, and then keeps out those who write, not others
+// who read.
+func (d *dir) lockReading() error { return d.flock(unix.LOCK_SH) }
+
+func (d *dir) flock(how int) error {
 	for {
-		err := unix.Flock(d.fd, unix.LOCK_EX)
+		err := unix.Flock(d.fd, how)
 		if !errors.Is(err, unix.EINTR) {
 			if err != nil {
 				return &fs.PathError{Op: "lock", Path: d.path, Err: err}

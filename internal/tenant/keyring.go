@@ -6,8 +6,10 @@
 //	keyset.json     a Tink keyset of HKDF-SHA256 PRF keys, the root of everything derived; written last
 //	checkpoint.key  the Ed25519 key that signs the journal's checkpoints (C2SP signed-note)
 //	isogate.pub     its public half, for auditors
+//	intercept.key   the authority that vouches for remotes to apps, where there is one; written last
+//	intercept.pem   its certificates, for apps' trust stores
 //
-// The two secret files are in the clear, guarded by their permissions, or
+// The secret files are in the clear, guarded by their permissions, or
 // wrapped by a key-encryption key ([Config.KEK]). Every file is replaced as a
 // whole: written beside, synced, renamed, the directory synced. A process that
 // dies at any instant leaves the old keyring or the new one; one that dies while
@@ -44,8 +46,10 @@ type Config struct {
 	// KEK wraps the secret files at rest; nil leaves them in the clear, guarded
 	// by their permissions alone. [OpenKEK] gives one from a file; one that a key
 	// management service holds fits as well. Once it refuses to unwrap, neither
-	// Open nor Reload nor Rotate does anything.
+	// Open nor Reload nor Rotate nor Authority does anything.
 	KEK tink.AEAD
+	// Intercept is for the authority that [Keyring.Authority] gives.
+	Intercept Intercept
 }
 
 // Keyring is one tenant's keys. It is safe for concurrent use. The zero value
@@ -126,7 +130,7 @@ func (c Config) check() error {
 	if c.Dir == "" {
 		return errors.New("keyring: no directory; use one such as state/keys")
 	}
-	return nil
+	return c.Intercept.check()
 }
 
 func (c Config) read(d *dir) (*Keyring, error) {
