@@ -226,8 +226,8 @@ func (h *Hub) grant(c *call) (*answer, error) {
 
 // looked checks that the caller looked at the prompt as it is now.
 func (h *Hub) looked(c *call, r *consent.Request, prompt string) error {
-	if prompt == "" {
-		return badRequest("the prompt is missing: the digest of what you were shown, prompt_digest of GET %s/consents/%s", Prefix, r.ID)
+	if hex, is := strings.CutPrefix(prompt, "sha256:"); !is || len(hex) != 64 || strings.Trim(hex, "0123456789abcdef") != "" {
+		return badRequest("the prompt is missing, or is no digest: it is that of what you were shown, prompt_digest of GET %s/consents/%s", Prefix, r.ID)
 	}
 	if !r.Waits(c.now) {
 		return conflict("the request is not open any more: %s", viewRequest(r, c.now).Status)

@@ -27,13 +27,15 @@ type Manifest struct {
 
 // DeclaredRow is one row of a manifest and where it comes from.
 type DeclaredRow struct {
-	Row      string           `json:"row"`
-	Written  string           `json:"written"` // as the manifest has it
-	Line     int              `json:"line"`
-	Column   int              `json:"column"`
-	Remote   string           `json:"remote,omitempty"` // key of the remote that declares it
-	Category string           `json:"category,omitempty"`
-	Warnings []remote.Warning `json:"warnings,omitempty"`
+	Row      string `json:"row"`
+	Written  string `json:"written"` // as the manifest has it
+	Line     int    `json:"line"`
+	Column   int    `json:"column"`
+	Remote   string `json:"remote,omitempty"` // key of the remote that declares it
+	Category string `json:"category,omitempty"`
+	// Configurable says that an administrator may enter another address for it.
+	Configurable bool             `json:"configurable,omitempty"`
+	Warnings     []remote.Warning `json:"warnings,omitempty"`
 }
 
 // Refused is an address of a manifest that nobody can consent to.
@@ -60,11 +62,11 @@ const (
 	maxAppID   = 200
 )
 
-// ReadManifest reads a manifest. It refuses one whose name, vendor, version or ID
+// ReadManifest reads a manifest; fragment takes one that names no app. It refuses one whose name, vendor, version or ID
 // could not be shown as it is: whoever decides must be able to read who asks. An
 // error for which the manifest is to blame is a [*Problem] that carries findings.
-func ReadManifest(name string, src []byte, env map[string]string) (*remote.Manifest, Manifest, error) {
-	m, err := remote.ParseManifest(name, src, remote.ManifestOptions{Env: env})
+func ReadManifest(name string, src []byte, env map[string]string, fragment bool) (*remote.Manifest, Manifest, error) {
+	m, err := remote.ParseManifest(name, src, remote.ManifestOptions{Env: env, Fragment: fragment})
 	if err != nil {
 		return nil, Manifest{}, misunderstood(err)
 	}
@@ -81,8 +83,8 @@ func ReadManifest(name string, src []byte, env map[string]string) (*remote.Manif
 		v.Party = consent.App(source)
 	}
 	for _, d := range m.Rows {
-		v.Rows = append(v.Rows, DeclaredRow{Row: d.String(), Written: consent.Shown(d.Written), Line: d.Line, Column: d.Column,
-			Remote: consent.Shown(d.RemoteKey), Category: consent.Shown(d.Category), Warnings: d.Warnings()})
+		v.Rows = append(v.Rows, DeclaredRow{Row: d.Row.String(), Written: consent.Shown(d.Written), Line: d.Line, Column: d.Column,
+			Remote: consent.Shown(d.RemoteKey), Category: consent.Shown(d.Category), Configurable: d.Configurable, Warnings: d.Warnings})
 	}
 	for _, r := range m.Refused {
 		v.Refused = append(v.Refused, Refused{consent.Shown(r.Written), r.Kind.String(), r.Line, r.Column, consent.Shown(r.Reason)})
@@ -120,16 +122,6 @@ func viewFindings(list []remote.Finding) []Finding {
 
 func identity(m *remote.Manifest) consent.Manifest {
 	return consent.Manifest{ID: m.App, Name: m.Name, Vendor: m.Vendor, Version: m.Version, Digest: m.Digest}
-}
-
-func rowsOf(m *remote.Manifest) []remote.Row {
-	rows := []remote.Row{}
-	for _, d := range m.Rows {
-		if !slices.Contains(rows, d.Row) {
-			rows = append(rows, d.Row)
-		}
-	}
-	return rows
 }
 
 // Import is what importing a manifest does, or would do.
@@ -177,7 +169,7 @@ func (h *Hub) importApp(c *call) (*answer, error) {
 	if v.Party, err = partyFor(m, value(q, "as")); err != nil {
 		return nil, err
 	}
-	rows, st := rowsOf(m), c.state.Party(v.Party)
+	rows, st := m.Table(), c.state.Party(v.Party)
 	out := Import{Manifest: v, DryRun: dry}
 	known := st.Manifest == identity(m) && slices.Equal(st.Declared, rows)
 	if dry {
@@ -214,7 +206,7 @@ func (h *Hub) importApp(c *call) (*answer, error) {
 }
 
 func declaration(c *call, party consent.Party, m *remote.Manifest) consent.Act {
-	return consent.Act{What: consent.Declared, Party: party, Actor: c.who, Rows: rowsOf(m), Manifest: identity(m), Seq: c.state.Revision, At: c.now}
+	return consent.Act{What: consent.Declared, Party: party, Actor: c.who, Rows: m.Table(), Manifest: identity(m), Seq: c.state.Revision, At: c.now}
 }
 
 // plan says what is to be asked for, and returns it.
@@ -263,7 +255,7 @@ func (c *call) manifest(q map[string][]string) (*remote.Manifest, Manifest, erro
 	if err != nil {
 		return nil, Manifest{}, err
 	}
-	return ReadManifest("manifest", body, env)
+	return ReadManifest("manifest", body, env, value(q, "as") != "")
 }
 
 // partyFor is whose manifest it is: the app that it names, or the one that the
@@ -274,7 +266,11 @@ func partyFor(m *remote.Manifest, as string) (consent.Party, error) {
 		if err != nil {
 			return "", misunderstood(err)
 		}
-		return consent.App(source), nil
+		party, err := consent.ParseParty(string(source))
+		if err != nil {
+			return "", misunderstood(err)
+		}
+		return party, nil
 	}
 	party, err := consent.ParseParty(as)
 	if err != nil {
@@ -322,5 +318,5 @@ func (h *Hub) diffManifest(c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ok(NewDiff(c.state.Party(party), rowsOf(m), v.Refused, c.now))
+	return ok(NewDiff(c.state.Party(party), m.Table(), v.Refused, c.now))
 }

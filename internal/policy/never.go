@@ -127,7 +127,7 @@ func (r *reader) hold(inv invariant, transits []*Transit) {
 			continue
 		}
 		carried := append(t.labels(), isogate.Unclassified) // what nobody names may stand anywhere
-		byRule := map[string][]isogate.Label{} // what each rule lets out
+		byRule := map[string][]isogate.Label{}              // what each rule lets out
 		for _, l := range inv.labels {
 			base := t.taxonomy.Treatment(l)
 			for _, m := range []moment{t.moment(0, ^uint32(0)), {}} {

@@ -107,7 +107,9 @@ func (r *reader) needExemption(o object, what string, at position) {
 // Tunnel is the transit over which connections of src to dst pass unread, or nil
 // when there is none or the way inspects. Whether it is still open is
 // [Transit.OpenAt]'s to say.
-func (p *Plan) Tunnel(src isogate.Source, dst isogate.Destination) *Transit { return p.tunnels[way{src, dst}] }
+func (p *Plan) Tunnel(src isogate.Source, dst isogate.Destination) *Transit {
+	return p.tunnels[way{src, dst}]
+}
 
 // TunnelEnds is the first instant at which the tunnel is over; the zero time for
 // a transit that is none.
