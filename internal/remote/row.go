@@ -3,9 +3,10 @@ package remote
 import (
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
+
+	"github.com/isogate/isogate"
 )
 
 // Kind is what sort of traffic a row lets out. The zero value lets none out.
@@ -36,6 +37,9 @@ func (k Kind) String() string {
 	}
 	return fmt.Sprintf("invalid(%d)", uint8(k))
 }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // ParseKind reads the name of a kind; "none" is not one.
 func ParseKind(s string) (Kind, error) {
@@ -169,8 +173,14 @@ func (r Row) String() string {
 }
 
 // ParseRow reads the text form of a row. What it accepts is what [Row.String]
-// writes and nothing else.
+// writes of a row that could be declared, and nothing else: a host in canonical
+// form, two labels or more, no IP address, no name of private or special use. It
+// does not ask the public-suffix list, which changes: what was granted once can
+// be read for ever. For that, see [CanonicalAddress].
 func ParseRow(s string) (Row, error) {
+	if len(s) > maxRow {
+		return Row{}, fmt.Errorf("a row has at most %d bytes", maxRow)
+	}
 	parts := strings.Split(s, " ")
 	if len(parts) < 2 {
 		return Row{}, errors.New("a row is: KIND HOST:PORT/PATH and what it lets out")
@@ -180,17 +190,16 @@ func ParseRow(s string) (Row, error) {
 	if r.Kind, err = ParseKind(parts[0]); err != nil {
 		return Row{}, err
 	}
-	place := parts[1]
-	if i := strings.IndexByte(place, '/'); i >= 0 && r.Kind != TransitWay {
-		place, r.Path = place[:i], place[i:]
-	}
-	r.Host = place
-	if host, port, err := net.SplitHostPort(place); err == nil {
-		n, err := parsePort(port)
-		if err != nil {
-			return Row{}, err
+	r.Host = parts[1]
+	if r.Kind != TransitWay {
+		if i := strings.IndexByte(r.Host, '/'); i >= 0 {
+			r.Host, r.Path = r.Host[:i], r.Host[i:]
 		}
-		r.Host, r.Port = host, n
+		host, port, _ := strings.Cut(r.Host, ":")
+		if r.Port, err = parsePort(port); err != nil {
+			return Row{}, fmt.Errorf("the row %.200q: %w", s, err)
+		}
+		r.Host = host
 	}
 	for _, p := range parts[2:] {
 		name, value, _ := strings.Cut(p, "=")
@@ -210,8 +219,56 @@ func ParseRow(s string) (Row, error) {
 			return Row{}, err
 		}
 	}
+	if err := r.check(); err != nil {
+		return Row{}, fmt.Errorf("the row %.200q: %w", s, err)
+	}
 	if r.String() != s {
-		return Row{}, fmt.Errorf("the row %.200q is not in its one form", s)
+		return Row{}, fmt.Errorf("the row %.200q is not in its one form, %q", s, r)
 	}
 	return r, nil
 }
+
+// maxRow bounds the text of a row: 253 bytes of host, the longest path that an
+// address can have with every character escaped, and what follows.
+const maxRow = 4096
+
+// check reports why a row could not have been declared.
+func (r Row) check() error {
+	if r.Region != "" && !isRegion(r.Region) {
+		return errors.New("the region is not two capital letters, such as EU")
+	}
+	if r.Kind == TransitWay {
+		if err := isogate.CheckName(r.Host, false); err != nil {
+			return err
+		}
+		return nil
+	}
+	host, err := consentableName(strings.TrimPrefix(r.Host, "*."))
+	if err != nil {
+		return err
+	}
+	if host != strings.TrimPrefix(r.Host, "*.") {
+		return errors.New("the host is not in canonical form; use " + host)
+	}
+	if r.Path == "" {
+		return nil
+	}
+	if r.Kind.servers() {
+		return errors.New("a row of servers' traffic has a path; leave it out")
+	}
+	if p, err := canonicalPath(r.Path); err != nil || p != r.Path {
+		return errors.Join(errors.New("the path is not in canonical form"), err)
+	}
+	return nil
+}
+
+// isRegion reports whether s has the form of a tenant region's code.
+func isRegion(s string) bool {
+	return len(s) == 2 && s[0] >= 'A' && s[0] <= 'Z' && s[1] >= 'A' && s[1] <= 'Z'
+}
+
+// MarshalText implements [encoding.TextMarshaler] with [Row.String].
+func (r Row) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler] with [ParseRow].
+func (r *Row) UnmarshalText(b []byte) (err error) { *r, err = ParseRow(string(b)); return err }
