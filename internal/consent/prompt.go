@@ -145,8 +145,12 @@ func (s *State) Prompt(r *Request, describe Describe, at time.Time) *Prompt {
 		p.Rows = append(p.Rows, pr)
 		p.Stops = append(p.Stops, stops(r.Party, row))
 	}
-	if rows := st.Rows(at); len(rows) > 0 {
-		p.Stops = append(p.Stops, fmt.Sprintf("what is granted already goes on working: %d of its rows", len(rows)))
+	switch n := len(st.Rows(at)); n {
+	case 0:
+	case 1:
+		p.Stops = append(p.Stops, "what is granted already goes on working: 1 row")
+	default:
+		p.Stops = append(p.Stops, fmt.Sprintf("what is granted already goes on working: %d rows", n))
 	}
 	return p
 }
