@@ -9,7 +9,7 @@ import (
 )
 
 func TestExamplePacksPassTheirOwnTests(t *testing.T) {
-	for _, dir := range []string{"../examples/minimal/pack", "../examples/catch-all"} {
+	for _, dir := range []string{"../examples/minimal/pack", "../examples/catch-all", "../examples/apps"} {
 		t.Run(dir, func(t *testing.T) {
 			if runCases(t, dir) == 0 {
 				t.Error("no case passed")

@@ -45,16 +45,6 @@ func withAdministrators(t *testing.T, extra string) *site {
 // anyPort is how a site's hub listens.
 const anyPort = `hub: {listen: "127.0.0.1:0"`
 
-// edit replaces a part of the configuration.
-func (s *site) edit(old, by string) {
-	s.t.Helper()
-	text, err := os.ReadFile(s.config)
-	if err != nil || !strings.Contains(string(text), old) {
-		s.t.Fatalf("%v, or no %s in:\n%s", err, old, text)
-	}
-	s.write("isogate.yaml", strings.Replace(string(text), old, by, 1))
-}
-
 // startReachable starts the gateway and writes down where its hub listens, so that
 // commands find it.
 func (s *site) startReachable() {

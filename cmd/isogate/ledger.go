@@ -121,7 +121,7 @@ func withLedger(ctx context.Context, cfg *config, now func() time.Time, logger *
 	if _, err := os.Stat(keysDir(cfg)); err != nil {
 		return fmt.Errorf("tenant %s has no keys in %s; make them with isogate tenant create", cfg.Tenant, keysDir(cfg))
 	}
-	keys, _, err := openKeys(cfg)
+	keys, _, err := openKeys(cfg, now())
 	if err != nil {
 		return err
 	}

@@ -149,6 +149,11 @@ func (c *previewCmd) print(e *env, out *policy.Outcome) error {
 			return err
 		}
 	}
+	if out.Tunnel != "" && !c.Explain && !e.JSON {
+		if _, err := fmt.Fprintf(e.Stderr, "the transit is a tunnel (%s): every byte leaves unread, as it is\n", out.Tunnel); err != nil {
+			return err
+		}
+	}
 	if e.JSON {
 		var body any
 		if json.Valid(out.Body) {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -69,5 +71,55 @@ func TestTenantCommands(t *testing.T) {
 	cmd := s.command("tenant", "create", "-c", s.config)
 	if out, err := cmd.CombinedOutput(); err == nil || cmd.ProcessState.ExitCode() != exitNo || !strings.Contains(string(out), "has keys already") {
 		t.Errorf("create twice: %v %s", err, out)
+	}
+}
+
+// An authority is made when somebody asks for it: by hand, or with the keys where
+// there is a door for apps. Serving with keys that were there already makes none.
+func TestInterceptCommands(t *testing.T) {
+	s := newSite(t, "")
+	run := func(status int, says string, args ...string) string {
+		t.Helper()
+		cmd := s.command(append(args, "-c", s.config)...)
+		var out, told bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &told
+		if err := cmd.Run(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != status {
+			t.Fatalf("%q: %v, want exit status %d: %s%s", args, err, status, &out, &told)
+		}
+		if !strings.Contains(out.String()+told.String(), says) {
+			t.Errorf("%q does not say %q: %s%s", args, says, &out, &told)
+		}
+		return out.String()
+	}
+	run(exitUnrun, "isogate tenant create", "tenant", "intercept", "create")
+	run(exitDone, "keys created", "tenant", "create")
+	run(exitUnrun, "isogate tenant intercept create", "tenant", "intercept", "show")
+	run(exitUnrun, "isogate tenant intercept create", "tenant", "intercept", "rotate")
+	run(exitDone, "interception authority created", "tenant", "intercept", "create")
+	run(exitNo, "isogate tenant intercept rotate", "tenant", "intercept", "create")
+	count := func(bundle string) int { return strings.Count(bundle, "BEGIN CERTIFICATE") }
+	first := run(exitDone, "valid until", "tenant", "intercept", "show")
+	if !strings.HasPrefix(first, "-----BEGIN") || count(first) != 1 || strings.Contains(first, "PRIVATE") {
+		t.Errorf("show: %s", first)
+	}
+	run(exitDone, "SIGHUP", "tenant", "intercept", "rotate")
+	if second := run(exitDone, "", "tenant", "intercept", "show"); count(second) != 2 || !strings.HasSuffix(second, first) {
+		t.Errorf("after a rotation: %s", second)
+	}
+	var told struct{ Act, Fingerprint, PEM string }
+	if err := json.Unmarshal([]byte(run(exitDone, "", "--json", "tenant", "intercept", "rotate", "--distrust-old")), &told); err != nil ||
+		told.Act != "rotated" || len(told.Fingerprint) != 64 || count(told.PEM) != 1 {
+		t.Errorf("%+v %v", told, err)
+	}
+
+	s = newSite(t, "")
+	text, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write("isogate.yaml", strings.Replace(string(text), "gateway:\n", "gateway:\n  remotes: {listen: \"127.0.0.1:0\"}\n", 1))
+	run(exitDone, "keys created", "tenant", "create")
+	if bundle := run(exitDone, "", "tenant", "intercept", "show"); count(bundle) != 1 {
+		t.Errorf("with a door for apps: %s", bundle)
 	}
 }

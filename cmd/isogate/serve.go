@@ -105,7 +105,7 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 		return nil, err
 	}
 	var created bool
-	if s.keys, created, err = openKeys(cfg); err != nil {
+	if s.keys, created, err = openKeys(cfg, now()); err != nil {
 		return nil, err
 	}
 	s.primary = s.keys.Primary()
@@ -367,8 +367,12 @@ func (s *server) release() {
 	}
 }
 
-// openKeys opens the tenant's keys, or makes them where there are none yet.
-func openKeys(cfg *config) (_ *tenant.Keyring, created bool, err error) {
+// openKeys opens the tenant's keys, or makes them where there are none yet. Keys
+// that it makes come with an interception authority if there is a door for apps,
+// which needs one. Keys that were there already get none by themselves: their
+// directory may be one of several copies, and each gateway would make its own
+// (isogate tenant intercept create).
+func openKeys(cfg *config, now time.Time) (_ *tenant.Keyring, created bool, err error) {
 	if err := os.MkdirAll(cfg.State, 0o700); err != nil {
 		return nil, false, fmt.Errorf("state: %w; create the directory, or name another", err)
 	}
@@ -380,6 +384,9 @@ func openKeys(cfg *config) (_ *tenant.Keyring, created bool, err error) {
 	}
 	if _, err := os.Stat(kc.Dir); errors.Is(err, os.ErrNotExist) {
 		k, err := kc.Create()
+		if err == nil && cfg.Gateway.Remotes.Listen != "" {
+			_, err = k.CreateAuthority(now)
+		}
 		return k, true, err
 	}
 	k, err := kc.Open()

@@ -15,6 +15,8 @@ import (
 type tenantCmd struct {
 	Create tenantCreateCmd `cmd:"" help:"Make the keys of a tenant, so that their public half can be handed out before the first request."`
 	Rotate tenantRotateCmd `cmd:"" help:"Make a new primary key; older ones go on reading what they wrote."`
+
+	Intercept interceptCmd `cmd:"" help:"Work on the authority that apps trust so that what they send can be judged."`
 }
 
 // tenantFlags say whose keys and where.
@@ -33,7 +35,7 @@ func (c *tenantCreateCmd) Run(e *env) error {
 	if _, err := os.Stat(keysDir(cfg)); !errors.Is(err, fs.ErrNotExist) {
 		return errNo{fmt.Errorf("tenant %s has keys already in %s; use isogate tenant rotate for a new primary", cfg.Tenant, keysDir(cfg))}
 	}
-	keys, _, err := openKeys(cfg)
+	keys, _, err := openKeys(cfg, e.Now())
 	if err != nil {
 		return err
 	}
@@ -45,14 +47,7 @@ type tenantRotateCmd struct{ tenantFlags }
 // Run implements the command. A running gateway goes on with the old primary
 // until it is told to reload.
 func (c *tenantRotateCmd) Run(e *env) error {
-	cfg, err := loadConfig(c.Config)
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat(keysDir(cfg)); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("tenant %s has no keys in %s; make them with isogate tenant create", cfg.Tenant, keysDir(cfg))
-	}
-	keys, _, err := openKeys(cfg)
+	cfg, keys, err := c.open(e)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ func (p *passage) back() {
 	}
 	escape, restore := p.restorable()
 	if restore && encoded(in.Header) {
-		p.refuse(&refusal{502, "response", "the response is encoded although it was asked not to be, so that nothing in it can be turned back"})
+		p.refuse(&refusal{status: 502, code: "response", detail: "the response is encoded although it was asked not to be, so that nothing in it can be turned back"})
 		return
 	}
 	header := p.responseHeader()
@@ -42,7 +42,7 @@ func (p *passage) back() {
 }
 
 func responseTooLarge() *refusal {
-	return &refusal{502, "response", "the response is larger than the transit allows; see response.max"}
+	return &refusal{status: 502, code: "response", detail: "the response is larger than the transit allows; see response.max"}
 }
 
 func (p *passage) answerWhole(header http1.Fields, escape obfuscate.Escape, restore bool) {
@@ -89,6 +89,8 @@ func (p *passage) finish(err error) {
 	switch {
 	case errors.Is(err, errOverLimit):
 		reason = responseTooLarge().detail
+	case err != nil && p.cut() != nil:
+		reason = p.cut().detail
 	case err != nil:
 		reason = "the answer was cut off"
 	}

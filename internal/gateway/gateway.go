@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"net/url"
 	"runtime/debug"
@@ -19,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/http1"
 	"github.com/isogate/isogate/internal/obfuscate"
 	"github.com/isogate/isogate/internal/payload"
@@ -44,9 +46,12 @@ type Keys interface {
 	obfuscate.Deriver
 	// Digest is a keyed digest of b, which says nothing without the tenant's key.
 	Digest(b []byte) string
+	// CheckDigest reports whether a digest is b's, also one from before a rotation.
+	CheckDigest(b []byte, digest string) (bool, error)
 }
 
-// Config is what a gateway is made of. All but Tracer is required.
+// Config is what a gateway is made of. Those said to be optional are; the others
+// are required.
 type Config struct {
 	Journal Journal
 	Rules   *Rules
@@ -60,8 +65,17 @@ type Config struct {
 	Hold int64
 	// Limits bound what a body may look like; Limits.Body is the largest body.
 	Limits payload.Limits
-	// Tracer takes a span for each request; nil takes none.
+	// Tracer takes a span for each request; nil takes none. Optional.
 	Tracer trace.Tracer
+	// Ledger says what was consented to. Without one, what waits for consent is
+	// refused, and there is no second door. Optional.
+	Ledger *consent.Ledger
+	// Dial opens the connections of tunnels; see the remote package's Dialer. Needed
+	// with Ledger.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Authority is who the gateway is to apps that it inspects; nil inspects none.
+	// Optional.
+	Authority Authority
 }
 
 // Gateway is door one: it serves the exchanges of an [http1.Server].
@@ -72,6 +86,8 @@ type Gateway struct {
 	began     atomic.Uint64
 	latest    atomic.Int64 // the latest time, in Unix nanoseconds, that a request was judged by
 	passages  sync.Pool    // of *passage
+	opens     opens
+	budgets   budgets
 }
 
 // New makes a gateway. It starts nothing.
@@ -85,6 +101,8 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, errors.New("gateway: Client, Logger, Metrics and Now are all needed")
 	case cfg.Hold <= 0:
 		return nil, errors.New("gateway: Hold must be positive")
+	case cfg.Ledger != nil && cfg.Dial == nil:
+		return nil, errors.New("gateway: with a Ledger, Dial is needed: tunnels go out by it")
 	}
 	g := &Gateway{cfg: cfg, strangers: newStrangers()}
 	g.passages.New = func() any { return new(passage) }
@@ -111,10 +129,17 @@ func (g *Gateway) ServeExchange(x *http1.Exchange) {
 	p := g.begin(x)
 	defer g.end(p)
 
-	if p.refuse(p.who()) || // authenticate the caller: tenant and source
-		p.refuse(p.way()) || // match the transit
+	if p.refuse(p.who()) { // authenticate the caller: tenant and source
+		return
+	}
+	if x.Request.Target == userConsents && x.Request.Method == "POST" {
+		p.give() // the user acts: nothing leaves yet
+		return
+	}
+	if p.refuse(p.way()) || // match the transit
 		p.refuse(p.consented()) || // is a grant in force?
 		p.refuse(p.rewrite()) || // walk everything field by field
+		p.refuse(p.use()) || // a consent for one use is used up
 		p.refuse(p.record()) { // durable before the first byte leaves
 		return
 	}
@@ -129,7 +154,12 @@ func (g *Gateway) ServeExchange(x *http1.Exchange) {
 func (g *Gateway) ServeFault(x *http1.Exchange, f *http1.Fault) {
 	p := g.begin(x)
 	defer g.end(p)
-	if source, r := p.rules.sources.identify(x.Request.TLS, "", p.now); r == nil {
+	p.malformed(f)
+}
+
+// malformed refuses what is not a well-formed request.
+func (p *passage) malformed(f *http1.Fault) {
+	if source, r := p.rules.sources.identify(p.x.Request.TLS, "", p.now); r == nil {
 		p.source, p.entry.Source = source, source // the connection says who, whatever it says
 	}
 	p.refuse(&refusal{status: f.Status, code: "malformed", detail: f.Error()})
@@ -139,7 +169,7 @@ func (g *Gateway) ServeFault(x *http1.Exchange, f *http1.Fault) {
 func (g *Gateway) begin(x *http1.Exchange) *passage {
 	p := g.passages.Get().(*passage) //nolint:forcetypeassert // the pool holds nothing else
 	p.gate, p.x, p.rules, p.began = g, x, g.rules.Load(), time.Now()
-	p.now = g.clock()
+	p.now, p.ctx = g.clock(), x.Context()
 	p.entry = isogate.Entry{Kind: isogate.KindEgress, Method: x.Request.Method, Pack: p.rules.plan.Digest, Fields: p.entry.Fields[:0]}
 	g.began.Add(1)
 	g.cfg.Metrics.inflight.Inc()
@@ -174,6 +204,7 @@ func (g *Gateway) end(p *passage) {
 			p.refuse(&refusal{status: 500, code: "broken", detail: "the gateway failed on this request; its log says where"})
 		}
 	}
+	p.release()
 	g.cfg.Metrics.inflight.Dec()
 	g.cfg.Metrics.done(p, p.status, time.Since(p.began).Seconds())
 	p.trace()
@@ -187,6 +218,8 @@ type Rules struct {
 	sources *Sources
 	keys    Keys
 	targets map[isogate.Destination]*target
+	hosts   map[string]string
+	region  string
 }
 
 // RulesConfig is what rules are made of.
@@ -200,6 +233,9 @@ type RulesConfig struct {
 	Hosts map[string]string
 	// EmailDomain is the domain of e-mail shaped tokens; "" is the obfuscator's own.
 	EmailDomain string
+	// Region is the tenant's, for rows of apps that differ by region; "" has the
+	// rows for every region alone.
+	Region string
 }
 
 // target is a destination as requests reach it.
@@ -217,11 +253,14 @@ func NewRules(cfg RulesConfig) (*Rules, error) {
 	if cfg.Plan == nil || cfg.Sources == nil || cfg.Keys == nil {
 		return nil, errors.New("rules: a plan, sources and keys are all needed")
 	}
-	r := &Rules{plan: cfg.Plan, sources: cfg.Sources, keys: cfg.Keys, targets: map[isogate.Destination]*target{}}
+	r := &Rules{plan: cfg.Plan, sources: cfg.Sources, keys: cfg.Keys, targets: map[isogate.Destination]*target{}, hosts: cfg.Hosts, region: cfg.Region}
 	for _, d := range cfg.Plan.Destinations() {
-		t, err := newTarget(d.URL, cfg.Hosts)
-		if err != nil {
-			return nil, fmt.Errorf("destination %s: %w", d.Name, err)
+		t := &target{scheme: "https"} // an app's: the host comes with the request
+		var err error
+		if d.URL != nil {
+			if t, err = newTarget(d.URL, cfg.Hosts); err != nil {
+				return nil, fmt.Errorf("destination %s: %w", d.Name, err)
+			}
 		}
 		t.obfuscator, err = obfuscate.New(obfuscate.Config{
 			Tenant: cfg.Tenant, Destination: d.Name, Labels: cfg.Plan.Labels(d.Name), Keys: cfg.Keys, EmailDomain: cfg.EmailDomain,
@@ -236,6 +275,25 @@ func NewRules(cfg RulesConfig) (*Rules, error) {
 
 // Plan returns the plan that requests are judged by.
 func (r *Rules) Plan() *policy.Plan { return r.plan }
+
+// toHost is a destination of apps as one host of it is reached.
+func (r *Rules) toHost(d isogate.Destination, v *via) *target {
+	t := &target{scheme: "https", host: v.host, port: v.port, serverName: v.host, obfuscator: r.targets[d].obfuscator}
+	if at, ok := r.hosts[v.host]; ok {
+		if ap, err := netip.ParseAddrPort(at); err == nil {
+			t.host, t.port = ap.Addr().String(), ap.Port()
+		}
+	}
+	return t
+}
+
+// dialAddress is where a tunnel to the host is connected to.
+func (r *Rules) dialAddress(v *via) string {
+	if at, ok := r.hosts[v.host]; ok {
+		return at
+	}
+	return v.name()
+}
 
 func newTarget(u *url.URL, hosts map[string]string) (*target, error) {
 	t := &target{scheme: u.Scheme, host: u.Hostname(), serverName: u.Hostname(), port: 443, base: strings.TrimSuffix(u.EscapedPath(), "/")}

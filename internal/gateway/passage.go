@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/http1"
 	"github.com/isogate/isogate/internal/payload"
 	"github.com/isogate/isogate/internal/policy"
@@ -24,7 +25,8 @@ type passage struct {
 	x     *http1.Exchange
 	rules *Rules // a snapshot: the same for the whole request
 	began time.Time
-	now   time.Time // what policy and certificates are judged by
+	now   time.Time       // what policy and certificates are judged by
+	ctx   context.Context //nolint:containedctx // a passage is one request; it ends when the request or its grant does
 
 	// Found by who and way.
 	source  isogate.Source
@@ -32,6 +34,15 @@ type passage struct {
 	params  []policy.Param
 	path    string // below /to/<destination>, as sent
 	target  *target
+
+	// Found at door two, and of consent at either.
+	remotes bool            // it came by door two
+	via     *via            // the host that an app asks for
+	tunnel  *policy.Transit // the pack lets it pass unread
+	permit  consent.Permit
+	limit   policy.Limit // what the grant lets out at the most
+	once    bool         // the consent is for one use
+	open    *open        // registered, to be cut when the grant ends
 
 	// Made by rewrite.
 	verdicts  *policy.Rules
@@ -56,6 +67,7 @@ type passage struct {
 func (p *passage) reset() {
 	p.x, p.rules, p.transit, p.params, p.target, p.verdicts, p.incoming, p.streaming, p.refused = nil, nil, nil, nil, nil, nil, nil, nil, nil
 	p.source, p.path, p.streams, p.status = "", "", false, 0
+	p.ctx, p.remotes, p.via, p.tunnel, p.permit, p.limit, p.once = nil, false, nil, nil, consent.Permit{}, policy.Limit{}, false
 	p.bytesIn, p.bytesOut = 0, 0
 	p.bodyRules = payload.Rules{}
 	p.tally.Reset()
@@ -103,6 +115,9 @@ func (p *passage) refuse(r *refusal) bool {
 	default:
 		p.recordRefusal(r)
 	}
+	if p.remotes && r.status == 401 { // to a proxy a caller proves itself otherwise (RFC 9110, 15.5.8)
+		r.status = 407
+	}
 	p.refused, p.status = r, r.status
 	if p.x.Answered() { // too late for words: the caller sees the answer cut off
 		p.x.Close()
@@ -112,8 +127,11 @@ func (p *passage) refuse(r *refusal) bool {
 	if p.entry.ID != "" {
 		header = append(header, http1.Field{Name: "Isogate-Entry", Value: string(p.entry.ID)})
 	}
-	if r.status == 401 {
+	switch r.status {
+	case 401:
 		header = append(header, http1.Field{Name: "WWW-Authenticate", Value: "Bearer"})
+	case 407:
+		header = append(header, http1.Field{Name: "Proxy-Authenticate", Value: "Bearer"}, http1.Field{Name: "Proxy-Authenticate", Value: `Basic realm="isogate"`})
 	}
 	if err := p.x.Respond(r.status, header, r.problem(p.entry.ID)); err != nil {
 		p.gate.cfg.Logger.Debug("a refusal did not reach the caller", slog.Any("error", err))
@@ -138,10 +156,16 @@ func (p *passage) recordRefusal(r *refusal) {
 //
 // promise: P04
 func (p *passage) who() *refusal {
-	h := p.x.Request.Header
-	source, r := p.rules.sources.identify(p.x.Request.TLS, h.Get("Proxy-Authorization"), p.now)
+	authorization, name := p.x.Request.Header.Get("Proxy-Authorization"), ""
+	if p.remotes {
+		authorization, name = appBearer(authorization)
+	}
+	source, r := p.rules.sources.identify(p.x.Request.TLS, authorization, p.now)
 	if r != nil {
 		return r
+	}
+	if name != "" && name != string(source) && "app/"+name != string(source) {
+		return unknownCaller("the name and the token in Proxy-Authorization are not of one source")
 	}
 	p.source, p.entry.Source = source, source
 	if t := p.x.Request.TLS; t != nil {
@@ -160,20 +184,19 @@ func (p *passage) way() *refusal {
 	target, _, _ := strings.Cut(p.x.Request.Target, "?")
 	rest, ok := strings.CutPrefix(target, doorOne)
 	if !ok {
-		return &refusal{403, "no-transit", "the path does not begin with /to/<destination>/"}
+		return &refusal{status: 403, code: "no-transit", detail: "the path does not begin with /to/<destination>/"}
 	}
 	slash := strings.IndexByte(rest, '/')
 	if slash < 0 {
-		return &refusal{403, "no-transit", "the path names no path at the destination; use /to/<destination>/<path>"}
+		return &refusal{status: 403, code: "no-transit", detail: "the path names no path at the destination; use /to/<destination>/<path>"}
 	}
 	name, path := rest[:slash], rest[slash:]
 	t, params, err := p.rules.plan.Match(p.source, isogate.Destination(name), p.x.Request.Method, path)
 	if err != nil {
-		status := 403
-		if errors.Is(err, policy.ErrBadPath) {
-			status = 400
-		}
-		return &refusal{status, "no-transit", err.Error()}
+		return unmatched(err)
+	}
+	if t.Destination.Remote != nil {
+		return &refusal{status: 403, code: "no-transit", detail: "the destination is an app's remote; use door two"}
 	}
 	p.transit, p.params, p.path = t, params, path
 	p.target = p.rules.targets[t.Destination.Name]
@@ -182,15 +205,13 @@ func (p *passage) way() *refusal {
 	return nil
 }
 
-// consented asks whether a grant is in force.
-//
-// promise: P11
-func (p *passage) consented() *refusal {
-	if p.transit.Consent == policy.NoConsent {
-		return nil
+// unmatched explains why no transit of the plan fits.
+func unmatched(err error) *refusal {
+	status := 403
+	if errors.Is(err, policy.ErrBadPath) {
+		status = 400
 	}
-	return &refusal{403, "no-consent",
-		"the transit needs a consent (" + p.transit.Consent.String() + ") and none is in force for this request"}
+	return &refusal{status: status, code: "no-transit", detail: err.Error()}
 }
 
 // record makes the entry durable. Only after it may a byte leave.
@@ -207,7 +228,7 @@ func (p *passage) record() *refusal {
 	if err != nil {
 		p.gate.cfg.Logger.Error("nothing leaves: the journal did not take an entry", slog.String("transit", p.transitName()), slog.Any("error", err))
 		p.entry.Stage = ""
-		return &refusal{503, "cannot-record", "the journal cannot take the entry of this request; try again later"}
+		return &refusal{status: 503, code: "cannot-record", detail: "the journal cannot take the entry of this request; try again later"}
 	}
 	p.out.Header = append(p.out.Header, http1.Field{Name: "Isogate-Entry", Value: string(p.entry.ID)})
 	return nil
@@ -222,7 +243,7 @@ func (p *passage) close(status int, reason string) {
 	}
 	e := isogate.Entry{
 		Kind: isogate.KindEgress, Stage: isogate.StageClosed, Of: p.entry.ID,
-		Source: p.entry.Source, Transit: p.entry.Transit, Destination: p.entry.Destination,
+		Source: p.entry.Source, Transit: p.entry.Transit, Remote: p.entry.Remote, Destination: p.entry.Destination, Consent: p.entry.Consent,
 		Decision: isogate.Released.String(), Reason: reason,
 		Status: status, DurationUS: time.Since(p.began).Microseconds(),
 	}

@@ -11,9 +11,10 @@ import (
 // programs and metrics; its detail is a sentence for people that says what to do
 // next. Neither ever carries a value of the payload.
 type refusal struct {
-	status int
-	code   string
-	detail string
+	status  int
+	code    string
+	detail  string
+	consent isogate.EntryID // the request that an administrator may answer
 }
 
 // Problem is the body of a refusal: RFC 9457 problem details with the journal
@@ -24,19 +25,25 @@ type Problem struct {
 	Status int             `json:"status"`
 	Detail string          `json:"detail,omitempty"`
 	Entry  isogate.EntryID `json:"entry,omitempty"`
+	// Consent is where the consent that is missing can be asked about.
+	Consent string `json:"consent,omitempty"`
 }
 
 // problemType is the media type of a Problem (RFC 9457 section 3).
 const problemType = "application/problem+json"
 
 func (r *refusal) problem(entry isogate.EntryID) []byte {
-	b, err := json.Marshal(Problem{
+	problem := Problem{
 		Type:   "urn:isogate:problem:" + r.code,
 		Title:  title(r.status),
 		Status: r.status,
 		Detail: r.detail,
 		Entry:  entry,
-	})
+	}
+	if r.consent != "" {
+		problem.Consent = consentPath(r.consent)
+	}
+	b, err := json.Marshal(problem)
 	if err != nil {
 		return []byte(`{"type":"about:blank"}`)
 	}
@@ -48,7 +55,7 @@ func title(status int) string {
 	switch status {
 	case http.StatusBadRequest:
 		return "The request is not well-formed"
-	case http.StatusUnauthorized:
+	case http.StatusUnauthorized, http.StatusProxyAuthRequired:
 		return "The caller is unknown"
 	case http.StatusForbidden:
 		return "There is no way out for this"
@@ -63,7 +70,7 @@ func title(status int) string {
 	case http.StatusBadGateway:
 		return "The other side failed"
 	case http.StatusServiceUnavailable:
-		return "What cannot be recorded does not leave"
+		return "What cannot be recorded or revoked does not leave"
 	case http.StatusGatewayTimeout:
 		return "The other side did not answer in time"
 	}

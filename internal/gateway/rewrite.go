@@ -54,8 +54,11 @@ func (p *passage) decide() *refusal {
 		unclear = unclear || req.Header.Count(name) > 1 || there && v == ""
 		return v
 	}})
+	if p.permit.Grant != nil {
+		p.verdicts = p.transit.Narrow(p.verdicts, p.limit)
+	}
 	if unclear {
-		return &refusal{400, "header", "a header that a condition of the transit reads is there more than once, or empty; send it once, with a value"}
+		return &refusal{status: 400, code: "header", detail: "a header that a condition of the transit reads is there more than once, or empty; send it once, with a value"}
 	}
 	return nil
 }
@@ -174,7 +177,7 @@ func (p *passage) rewriteBody() *refusal {
 		return nil
 	}
 	if p.transit.Format == nil {
-		return &refusal{415, "no-body", "the transit takes no body; give it a contract or send none"}
+		return &refusal{status: 415, code: "no-body", detail: "the transit takes no body; give it a contract or send none"}
 	}
 	if r := p.mediaType(); r != nil {
 		return r
@@ -232,21 +235,21 @@ func (p *passage) rewriteTrailer() (trailer http1.Fields, r *refusal) {
 func (p *passage) mediaType() *refusal {
 	h := p.x.Request.Header
 	if enc, ok := h.Lookup("Content-Encoding"); ok && !strings.EqualFold(enc, "identity") {
-		return &refusal{415, "content-encoding", "the body is encoded; send it without Content-Encoding"}
+		return &refusal{status: 415, code: "content-encoding", detail: "the body is encoded; send it without Content-Encoding"}
 	}
 	text, ok := h.Lookup("Content-Type")
 	if !ok {
-		return &refusal{415, "content-type", "the body has no Content-Type; send " + p.transit.Format.MediaType()}
+		return &refusal{status: 415, code: "content-type", detail: "the body has no Content-Type; send " + p.transit.Format.MediaType()}
 	}
 	media, params, _ := strings.Cut(text, ";")
 	media = strings.ToLower(strings.TrimSpace(media))
 	if !p.transit.Format.Accepts(media) {
-		return &refusal{415, "content-type", "the transit's contract is for " + p.transit.Format.MediaType() + "; the body says it is something else"}
+		return &refusal{status: 415, code: "content-type", detail: "the transit's contract is for " + p.transit.Format.MediaType() + "; the body says it is something else"}
 	}
 	if params = strings.TrimSpace(params); params != "" {
 		name, value, _ := strings.Cut(params, "=")
 		if !strings.EqualFold(strings.TrimSpace(name), "charset") || !strings.EqualFold(strings.Trim(strings.TrimSpace(value), `"`), "utf-8") {
-			return &refusal{415, "content-type", "Content-Type may have no parameter but charset=utf-8"}
+			return &refusal{status: 415, code: "content-type", detail: "Content-Type may have no parameter but charset=utf-8"}
 		}
 	}
 	return nil
@@ -297,9 +300,9 @@ func (p *passage) declareHandling() {
 func bodyFault(err error) *refusal {
 	var f *http1.Fault
 	if errors.As(err, &f) {
-		return &refusal{f.Status, "body", f.Error()}
+		return &refusal{status: f.Status, code: "body", detail: f.Error()}
 	}
-	return &refusal{400, "body", "the body could not be read to its end"}
+	return &refusal{status: 400, code: "body", detail: "the body could not be read to its end"}
 }
 
 // contentRefused explains a walker's refusal. Other errors are our own
@@ -307,7 +310,7 @@ func bodyFault(err error) *refusal {
 func contentRefused(part string, err error) *refusal {
 	var r *payload.Refusal
 	if errors.As(err, &r) {
-		return &refusal{422, "content", part + ": " + r.Error()}
+		return &refusal{status: 422, code: "content", detail: part + ": " + r.Error()}
 	}
-	return &refusal{422, "content", part + ": " + err.Error()}
+	return &refusal{status: 422, code: "content", detail: part + ": " + err.Error()}
 }

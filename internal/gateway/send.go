@@ -22,7 +22,7 @@ func (p *passage) send() *refusal {
 		p.out.Trailer = func() http1.Fields { return s.trailer }
 	}
 	p.streaming = s
-	in, err := p.gate.cfg.Client.Do(p.x.Context(), &p.out)
+	in, err := p.gate.cfg.Client.Do(p.ctx, &p.out)
 	p.incoming = in
 	if err == nil {
 		return nil
@@ -33,6 +33,9 @@ func (p *passage) send() *refusal {
 			return s.refusal()
 		}
 	}
+	if r := p.cut(); r != nil {
+		return r
+	}
 	p.gate.cfg.Logger.Warn("the far side failed", slog.String("transit", p.transitName()), slog.String("entry", string(p.entry.ID)), slog.Any("error", err))
 	return farSide(err)
 }
@@ -41,13 +44,13 @@ func (p *passage) send() *refusal {
 func farSide(err error) *refusal {
 	var denied *remote.Refusal
 	if errors.As(err, &denied) {
-		return &refusal{403, "address", "the destination's address may not be dialled: " + denied.Reason}
+		return &refusal{status: 403, code: "address", detail: "the destination's address may not be dialled: " + denied.Reason}
 	}
 	var he *http1.Error
 	if !errors.As(err, &he) {
-		return &refusal{502, "far-side", "the destination could not be reached"}
+		return &refusal{status: 502, code: "far-side", detail: "the destination could not be reached"}
 	}
-	return &refusal{he.Status(), "far-side", "the destination failed: " + he.Kind.String()}
+	return &refusal{status: he.Status(), code: "far-side", detail: "the destination failed: " + he.Kind.String()}
 }
 
 // errUnwanted ends a stream whose rest the far side does not want.

@@ -40,5 +40,5 @@ func (s *strangers) admit() (ok bool, detail map[string]string) {
 }
 
 func tooManyStrangers() *refusal {
-	return &refusal{429, "too-many-refusals", "too many refused requests from unknown callers; this one is only counted"}
+	return &refusal{status: 429, code: "too-many-refusals", detail: "too many refused requests from unknown callers; this one is only counted"}
 }

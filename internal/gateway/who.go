@@ -14,6 +14,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/remote"
 )
 
 // Sources says who may call. It is immutable; a change makes a new one, and with
@@ -21,6 +22,7 @@ import (
 //
 // promise: P04
 type Sources struct {
+	ids    map[isogate.Source]SourceID
 	spiffe map[string]isogate.Source
 	tokens map[[sha256.Size]byte]isogate.Source
 	roots  *x509.CertPool
@@ -43,12 +45,19 @@ type SourceID struct {
 	Name        isogate.Source
 	SPIFFE      string // spiffe://trust-domain/path
 	TokenSHA256 string // SHA-256 of the bearer token, lower-case hex
+	// App is the app whose grants hold for what the source sends by door two; "" is
+	// the source itself.
+	App isogate.Source
+	// Kinds is what the source's traffic by door two is; none is that of an app's
+	// servers.
+	Kinds []remote.Kind
 }
 
 // NewSources checks the ids and makes the table. Roots are the authorities of
 // callers' certificates; nil trusts none.
 func NewSources(ids []SourceID, roots *x509.CertPool) (*Sources, error) {
 	s := &Sources{
+		ids:      map[isogate.Source]SourceID{},
 		spiffe:   map[string]isogate.Source{},
 		tokens:   map[[sha256.Size]byte]isogate.Source{},
 		roots:    roots,
@@ -77,8 +86,24 @@ func NewSources(ids []SourceID, roots *x509.CertPool) (*Sources, error) {
 		default:
 			return nil, fmt.Errorf("source %s: has neither a SPIFFE id nor a token", id.Name)
 		}
+		if id.App == "" {
+			id.App = id.Name
+		}
+		if len(id.Kinds) == 0 {
+			id.Kinds = []remote.Kind{remote.Backend, remote.Remote}
+		}
+		s.ids[id.Name] = id
 	}
 	return s, nil
+}
+
+// of is what is configured of a source that was identified.
+func (s *Sources) of(name isogate.Source) SourceID { return s.ids[name] }
+
+// known reports whether the source may still call.
+func (s *Sources) known(name isogate.Source) bool {
+	_, ok := s.ids[name]
+	return ok
 }
 
 // identify answers who calls, by client certificate and by the value of

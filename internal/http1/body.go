@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"bytes"
 	"io"
 	"sync"
 )
@@ -164,8 +165,9 @@ func (b *body) readChunked(p []byte) (int, error) {
 				return n, io.EOF
 			}
 		}
-		// Go on with the next chunk only as far as it is here already.
-		if n == len(p) || n > 0 && b.in.r == b.in.w {
+		// Go on with the next chunk only as far as it is here already: what came in is
+		// not withheld, such as an event, until more does.
+		if n == len(p) || n > 0 && !b.here() {
 			return n, nil
 		}
 	}
@@ -190,6 +192,18 @@ func (b *body) between() (done bool, err error) {
 	default:
 		return b.trailerLine()
 	}
+}
+
+// here reports whether the next step can be made without waiting.
+func (b *body) here() bool {
+	got := b.in.buffered()
+	switch b.state {
+	case inData:
+		return len(got) > 0
+	case atDataEnd:
+		return len(got) >= 2
+	}
+	return bytes.IndexByte(got, '\n') >= 0
 }
 
 // need waits until n bytes are there.

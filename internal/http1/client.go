@@ -152,6 +152,16 @@ func (c *Client) CloseIdle() {
 	c.pool.closeAll()
 }
 
+// CloseHost closes the kept connections to a host, written as in
+// Outgoing.Host, and a port, of which 0 means any; it is for what may not be
+// reached any more. Connections to there that requests are using, or that are
+// being dialled for some, are closed instead of kept when those have ended; ending
+// them earlier is done by their contexts.
+func (c *Client) CloseHost(host string, port uint16) {
+	c.once.Do(c.init)
+	c.pool.closeIf(func(k poolKey) bool { return equalFold(k.host, host) && (port == 0 || k.port == port) })
+}
+
 func (c *Client) init() {
 	c.timeouts, c.limits = c.Timeouts.orDefaults(), c.Limits.orDefaults()
 	c.tls = &tls.Config{MinVersion: tls.VersionTLS12}
@@ -185,16 +195,27 @@ func (o *Outgoing) key() poolKey {
 
 // dial opens a connection and does the TLS handshake.
 func (c *Client) dial(ctx context.Context, key poolKey) (*clientConn, error) {
+	cc := &clientConn{c: c, key: key}
+	c.pool.use(cc) // it may be said meanwhile that it is not to be kept
+	if err := cc.dial(ctx); err != nil {
+		c.pool.drop(cc)
+		return nil, err
+	}
+	return cc, nil
+}
+
+func (cc *clientConn) dial(ctx context.Context) error {
+	c, key := cc.c, cc.key
 	if c.Dial == nil {
-		return nil, &Error{Kind: ErrUsage, Err: errors.New("the client has no Dial; set Client.Dial")}
+		return &Error{Kind: ErrUsage, Err: errors.New("the client has no Dial; set Client.Dial")}
 	}
 	dctx, cancel := context.WithTimeout(ctx, c.timeouts.Dial)
 	defer cancel()
 	raw, err := c.Dial(dctx, "tcp", net.JoinHostPort(key.host, strconv.Itoa(int(key.port))))
 	if err != nil {
-		return nil, &Error{Kind: kindOf(ctx, ErrDial, err), Err: err}
+		return &Error{Kind: kindOf(ctx, ErrDial, err), Err: err}
 	}
-	cc := &clientConn{c: c, key: key, raw: raw, nc: raw}
+	cc.raw, cc.nc = raw, raw
 	if a, err := netip.ParseAddrPort(raw.RemoteAddr().String()); err == nil {
 		cc.remote = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 	}
@@ -211,7 +232,7 @@ func (c *Client) dial(ctx context.Context, key poolKey) (*clientConn, error) {
 		defer cancel()
 		if err := t.HandshakeContext(hctx); err != nil {
 			_ = raw.Close()
-			return nil, &Error{Kind: kindOf(ctx, ErrTLS, err), Err: err}
+			return &Error{Kind: kindOf(ctx, ErrTLS, err), Err: err}
 		}
 		state := t.ConnectionState()
 		cc.nc, cc.tls = t, &state
@@ -219,7 +240,7 @@ func (c *Client) dial(ctx context.Context, key poolKey) (*clientConn, error) {
 	cc.in.src = cc.nc
 	cc.peek.init(raw)
 	cc.body.in, cc.body.feed = &cc.in, cc
-	return cc, nil
+	return nil
 }
 
 // check refuses what cannot be sent, or would be read differently from how it

@@ -25,6 +25,8 @@ type clientConn struct {
 	end    *endWatch     // under TLS, where responses may end with the connection
 	keep   time.Duration // how long it may be kept, as far as the server said; 0 means it did not
 	until  time.Time     // kept at the longest until then; owned by the pool
+	spent  bool          // not to be kept; owned by the pool
+	place  int           // among the used; owned by the pool
 
 	// Owned by the request that uses the connection.
 	one  [1]byte
@@ -69,6 +71,7 @@ func (cc *clientConn) do(ctx context.Context, out *Outgoing, reused bool) (_ *In
 		}
 		sent := cc.w.wrote
 		cc.release()
+		cc.c.pool.drop(cc)
 		return nil, &Error{Kind: kindOf(ctx, kind, err), Sent: sent, Err: err}
 	}
 
@@ -353,7 +356,11 @@ func (in *incoming) giveBack() {
 	in.cc = nil
 	ok := in.stop() && (in.s == nil || in.s.err == nil) && !cc.p.closing && !in.CloseDelimited && cc.in.r == cc.in.w
 	cc.release()
-	if !ok || !cc.c.pool.put(cc, cc.c.timeouts.Idle) {
+	switch {
+	case !ok:
+		cc.close()
+		cc.c.pool.drop(cc)
+	case !cc.c.pool.put(cc, cc.c.timeouts.Idle):
 		cc.close()
 	}
 }
@@ -366,6 +373,7 @@ func (in *incoming) abandon() {
 	cc.close()
 	in.s.wait(in.out)
 	cc.release()
+	cc.c.pool.drop(cc)
 }
 
 var errClosedBody = &Error{Kind: ErrUsage, Sent: true, Err: errors.New("the response's body was closed")}

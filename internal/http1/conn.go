@@ -126,23 +126,6 @@ func (c *conn) handshake(ctx context.Context) bool {
 	return false
 }
 
-// otherProtocol hands the connection to the protocol that was agreed on, if it
-// is another than ours, and reports whether it did.
-func (c *conn) otherProtocol(ctx context.Context) bool {
-	t, ok := c.nc.(*tls.Conn)
-	if !ok {
-		return false
-	}
-	serve := c.v.NextProto[c.tls.NegotiatedProtocol]
-	if serve == nil {
-		return false
-	}
-	if !c.v.draining.Load() && c.raw.SetDeadline(time.Time{}) == nil {
-		c.handle(func() { serve(ctx, t, Outer{c}) })
-	}
-	return true
-}
-
 // await waits for the first byte of the next request.
 func (c *conn) await() bool {
 	if c.in.w > c.in.r {
@@ -354,7 +337,7 @@ func shut(nc net.Conn) error {
 // stop ends the connection from outside, at once.
 func (c *conn) stop() {
 	c.mu.Lock()
-	tunnel := c.tunnel
+	tunnel := c.tunnel || c.outer != nil
 	c.mu.Unlock()
 	if tunnel {
 		c.cut() // what went through it must not be taken for complete

@@ -12,9 +12,37 @@ import (
 type pool struct {
 	max int
 
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards what follows, and clientConn's spent and place
 	idle  map[poolKey][]*clientConn
-	timer *time.Timer // runs sweep; nil while nothing is kept
+	used  []*clientConn // being dialled, or by requests; each at its place
+	timer *time.Timer   // runs sweep; nil while nothing is kept
+}
+
+// use counts a connection among those in use.
+func (p *pool) use(cc *clientConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.useLocked(cc)
+}
+
+func (p *pool) useLocked(cc *clientConn) {
+	cc.place = len(p.used)
+	p.used = append(p.used, cc)
+}
+
+// drop forgets a connection that was in use and has ended.
+func (p *pool) drop(cc *clientConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dropLocked(cc)
+}
+
+func (p *pool) dropLocked(cc *clientConn) {
+	n := len(p.used) - 1
+	last := p.used[n]
+	p.used[cc.place], last.place = last, cc.place
+	p.used[n] = nil
+	p.used = p.used[:n]
 }
 
 // get takes the connection out that was used last, if one is still good.
@@ -29,22 +57,26 @@ func (p *pool) get(key poolKey) *clientConn {
 		cc := kept[len(kept)-1]
 		kept[len(kept)-1] = nil
 		p.idle[key] = kept[:len(kept)-1]
+		p.useLocked(cc)
 		p.mu.Unlock()
 		if time.Now().Before(cc.until) && cc.silent() {
 			return cc
 		}
 		cc.close()
+		p.drop(cc)
 	}
 }
 
-// put keeps a connection, unless there are enough.
+// put keeps a connection that was in use, unless it is not to be used again or
+// there are enough.
 func (p *pool) put(cc *clientConn, timeout time.Duration) bool {
 	if cc.keep > 0 {
 		timeout = min(timeout, cc.keep)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.idle[cc.key]) >= p.max {
+	p.dropLocked(cc)
+	if cc.spent || len(p.idle[cc.key]) >= p.max {
 		return false
 	}
 	if p.idle == nil {
@@ -84,15 +116,37 @@ func (p *pool) sweep(again time.Duration) {
 	}
 }
 
+// closeIf closes the kept connections to the destinations that which picks, and
+// has those in use not be kept.
+func (p *pool) closeIf(which func(poolKey) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, cc := range p.used {
+		cc.spent = cc.spent || which(cc.key)
+	}
+	p.closeKept(which)
+}
+
+// closeAll closes the kept connections.
 func (p *pool) closeAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, kept := range p.idle {
+	p.closeKept(func(poolKey) bool { return true })
+}
+
+func (p *pool) closeKept(which func(poolKey) bool) {
+	for key, kept := range p.idle {
+		if !which(key) {
+			continue
+		}
 		for _, cc := range kept {
 			cc.close()
 		}
+		delete(p.idle, key)
 	}
-	clear(p.idle)
+	if len(p.idle) > 0 {
+		return
+	}
 	if p.timer != nil {
 		p.timer.Stop()
 		p.timer = nil

@@ -75,14 +75,6 @@ type Server struct {
 	Logger *slog.Logger
 }
 
-// Protocol serves a connection that speaks another protocol, from behind the TLS
-// handshake to its end; the connection is closed when it returns. No deadlines
-// are set. ctx ends with the connection, which is closed under it when the
-// server gives up draining; see Server.Draining for the beginning of that. What
-// it finds tunnelled inside the connection it can have served by outer. It is
-// called on the connection's goroutine.
-type Protocol func(ctx context.Context, c *tls.Conn, outer Outer)
-
 const defaultConnLimit = 4096
 
 // serving is one call of Serve: the server's settings with their defaults, and

@@ -1,8 +1,6 @@
 package http1
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"strings"
@@ -176,51 +174,3 @@ func (t *Tunnel) SetReadDeadline(at time.Time) error { return t.c.raw.SetReadDea
 
 // SetWriteDeadline implements [net.Conn].
 func (t *Tunnel) SetWriteDeadline(at time.Time) error { return t.c.raw.SetWriteDeadline(at) }
-
-// Outer is a connection of a server that others run inside of.
-type Outer struct{ c *conn }
-
-// Serve reads requests from nc, which runs inside the connection, and has h
-// answer them, with the limits and timeouts of the server and in origin form
-// alone. It returns, with nc closed, when the client has ended nc, when a request
-// was malformed, when the server drains and no request is under way, when it
-// gives up draining, or when ctx ends: that cuts off what is being read or
-// written and ends the contexts of the exchanges. ConnLimit does not count nc.
-//
-// state is what the requests have as their TLS, the connection's address their
-// Remote. Deadlines of nc, or of what is under it if it is a *tls.Conn, must
-// work, and closing that may not wait. It may run beside other calls.
-func (o Outer) Serve(ctx context.Context, nc net.Conn, state *tls.ConnectionState, h Handler) {
-	raw := nc
-	if t, ok := nc.(*tls.Conn); ok {
-		raw = t.NetConn()
-	}
-	o.c.inside(ctx, &conn{raw: raw, nc: nc, tls: state, h: h, free: true})
-}
-
-// Serve reads requests from nc, which came out of the exchange's Tunnel, and has
-// h answer them: see [Outer.Serve]. When ctx ends, the tunnel is cut off with
-// nc. While no request is under way, the tunnel makes room for a new connection
-// like any that is idle, if ConnLimit is reached. It panics before Tunnel.
-func (x *Exchange) Serve(ctx context.Context, nc net.Conn, state *tls.ConnectionState, h Handler) {
-	if x.phase != tunnelled {
-		panic("http1: Exchange.Serve without a Tunnel")
-	}
-	x.c.inside(ctx, &conn{raw: x.c.raw, nc: nc, tls: state, h: h, outer: x.c})
-}
-
-// inside runs the inner connection in, made ready but for what it has of c.
-func (c *conn) inside(ctx context.Context, in *conn) {
-	in.v, in.remote, in.forms = c.v, c.remote, OriginForm
-	in.bind()
-	defer func() { _ = in.nc.Close() }()
-	if !c.v.enter(in) {
-		return
-	}
-	defer c.v.leave(in)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(c.x.ctx, cancel)()
-	defer context.AfterFunc(ctx, func() { _ = in.raw.Close() })()
-	in.exchanges(ctx)
-}

@@ -34,7 +34,7 @@ func tunnels(t testing.TB, f func(x *http1.Exchange, tunnel *http1.Tunnel)) hand
 	}}
 }
 
-// asks asks for a tunnel and returns the connection once it is open.
+// asks wants a tunnel and returns the connection once it is open.
 func asks(t testing.TB, nc net.Conn) net.Conn {
 	t.Helper()
 	if _, err := io.WriteString(nc, connectTo); err != nil {
@@ -66,12 +66,24 @@ func overTLS(t *testing.T, h http1.Handler, f func(t *testing.T, dial func() net
 			f(t, func() net.Conn {
 				nc := connect(t, at)
 				if secure {
-					nc = tls.Client(nc, &tls.Config{RootCAs: clientTLS.RootCAs, ServerName: "gateway.test", MinVersion: tls.VersionTLS13})
+					nc = tls.Client(&endSeen{Conn: nc}, &tls.Config{RootCAs: clientTLS.RootCAs, ServerName: "gateway.test", MinVersion: tls.VersionTLS13})
 				}
 				return nc
 			})
 		})
 	}
+}
+
+// endSeen notices that a connection ended, which TLS knows by its own end before.
+type endSeen struct {
+	net.Conn
+	seen bool
+}
+
+func (e *endSeen) Read(p []byte) (int, error) {
+	n, err := e.Conn.Read(p)
+	e.seen = e.seen || err != nil
+	return n, err
 }
 
 func half(t testing.TB, nc net.Conn) {
@@ -170,7 +182,7 @@ func TestTunnelAnswer(t *testing.T) {
 // THIS TEST VERIFIES that they are found where they wait, in the socket or in
 // TLS, that no tunnel is opened, and that they are not read as a request.
 func TestPipelinedLate(t *testing.T) {
-	for _, late := range []string{"\x16", "GET http://h/smuggled HTTP/1.1\r\nHost: h\r\n\r\n"} {
+	for _, late := range []string{"\x16", "GET http://h/smuggled HTTP/1.1\r\nHost: h\r\n\r\n", strings.Repeat("x", 1<<20)} {
 		judging, sent := make(chan struct{}), make(chan struct{})
 		overTLS(t, handler{exchange: func(x *http1.Exchange) {
 			if x.Request.Method != "CONNECT" {
@@ -181,8 +193,11 @@ func TestPipelinedLate(t *testing.T) {
 			}
 			judging <- struct{}{}
 			<-sent
-			for !x.Pipelined() { // until they are here
-				runtime.Gosched()
+			for begin := time.Now(); !x.Pipelined(); runtime.Gosched() { // until they are here
+				if time.Since(begin) > 10*time.Second {
+					t.Error("bytes that were sent are not seen")
+					break
+				}
 			}
 			if _, err := x.Tunnel(nil); err == nil || x.Answered() {
 				t.Errorf("Tunnel: %v", err)
@@ -192,7 +207,9 @@ func TestPipelinedLate(t *testing.T) {
 			nc := dial()
 			_, _ = io.WriteString(nc, connectTo)
 			<-judging
-			_, _ = io.WriteString(nc, late)
+			go func() {
+				_, _ = io.WriteString(nc, late)
+			}()
 			sent <- struct{}{}
 			r := bufio.NewReader(nc)
 			if status, body := answer(t, r, "CONNECT"); status != 400 || body != "no" {
@@ -203,7 +220,7 @@ func TestPipelinedLate(t *testing.T) {
 			}
 		})
 	}
-	// In one TLS record with the CONNECT.
+	// In one TLS record with the CONNECT, and in one of its own that came along.
 	overTLS(t, handler{exchange: func(x *http1.Exchange) {
 		if !x.Pipelined() {
 			t.Error("not seen")
@@ -218,7 +235,39 @@ func TestPipelinedLate(t *testing.T) {
 		if status, _ := answer(t, bufio.NewReader(nc), "CONNECT"); status != 400 {
 			t.Error(status)
 		}
+		secure, ok := dial().(*tls.Conn)
+		if !ok {
+			return
+		}
+		together := &together{Conn: secure.NetConn().(*endSeen).Conn}
+		config := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}
+		secure = tls.Client(together, config)
+		if err := secure.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		together.hold = true
+		_, _ = io.WriteString(secure, connectTo)
+		_, _ = io.WriteString(secure, "x")
+		_, _ = together.Conn.Write(together.held)
+		if status, _ := answer(t, bufio.NewReader(secure), "CONNECT"); status != 400 {
+			t.Error(status)
+		}
 	})
+}
+
+// together holds what is written, so that it can be sent at once.
+type together struct {
+	net.Conn
+	hold bool
+	held []byte
+}
+
+func (c *together) Write(p []byte) (int, error) {
+	if !c.hold {
+		return c.Conn.Write(p)
+	}
+	c.held = append(c.held, p...)
+	return len(p), nil
 }
 
 // Either side may end its direction first; the other goes on.
@@ -434,7 +483,7 @@ func TestManyTunnels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	goroutines, heap := runtime.NumGoroutine(), inUse()
+	heap := inUse()
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx, l) }()
@@ -449,8 +498,8 @@ func TestManyTunnels(t *testing.T) {
 		}
 		<-opened
 	}
-	if got := runtime.NumGoroutine(); got != goroutines+1+n {
-		t.Errorf("%d tunnels have %d goroutines beside Serve's", n, got-goroutines-1)
+	if got := goroutines(); got != n+1 {
+		t.Errorf("%d tunnels have %d goroutines beside Serve's", n, got-1)
 	}
 	if got := inUse(); got > heap+n*6<<10 {
 		t.Errorf("an open tunnel holds %d bytes, the client's side included", (got-heap)/n)
@@ -463,14 +512,25 @@ func TestManyTunnels(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() != goroutines; runtime.Gosched() {
+	for deadline := time.Now().Add(10 * time.Second); goroutines() != 0; runtime.Gosched() {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d goroutines are left, there were %d", runtime.NumGoroutine(), goroutines)
+			t.Fatalf("%d goroutines are left", goroutines())
 		}
 	}
 	if got := inUse(); got > heap+1<<20 {
 		t.Errorf("%d KiB are left", (got-heap)>>10)
 	}
+}
+
+// goroutines counts those that a server started, or runs in.
+func goroutines() (n int) {
+	b := make([]byte, 32<<20)
+	for g := range bytes.SplitSeq(b[:runtime.Stack(b, true)], []byte("\n\n")) {
+		if bytes.Contains(g, []byte("internal/http1.(*")) {
+			n++
+		}
+	}
+	return n
 }
 
 // inUse is how many bytes of the heap are reachable.

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/gateway"
 	"github.com/isogate/isogate/internal/http1"
 	"github.com/isogate/isogate/internal/journal"
@@ -64,12 +65,28 @@ type Config struct {
 	Far *Authority
 	// Logger takes the gateway's log; nil discards it.
 	Logger *slog.Logger
+	// Apps are sources that may use door two, each with the token that AppToken says.
+	// Without any there is no second door, and no ledger unless Ledger is set.
+	Apps []gateway.SourceID
+	// Ledger has consents kept even without an app; its Journal and Logger are the world's.
+	Ledger *consent.Config
+	// Resolver looks names up; nil is the system's.
+	Resolver *net.Resolver
+	// Allow are the networks that may be dialled although they are not public; nil
+	// is 127.0.0.0/8.
+	Allow []netip.Prefix
+	// Region is the tenant's.
+	Region string
+	// Outside is the authority of destinations that the gateway trusts; nil is one of
+	// the world's own.
+	Outside *Authority
 }
 
 // World is a running system: callers, gateway, journal and destination.
 type World struct {
 	tb        TB
 	Callers   *Authority // signs callers and the gateway
+	Outside   *Authority // signs destinations
 	Far       *Far
 	Journal   *journal.Journal
 	Keys      *tenant.Keyring
@@ -77,6 +94,8 @@ type World struct {
 	State     string
 	PackDir   string
 	Addr      string // of the gateway
+	Dialer    *remote.Dialer
+	Apps      *Apps // door two, when there are apps or a ledger
 	cfg       Config
 	sources   *gateway.Sources
 	stop      context.CancelFunc
@@ -100,8 +119,11 @@ func New(tb TB, cfg Config) *World {
 	callers, err := NewAuthority("callers", time.Hour*24)
 	w.must(err)
 	w.Callers = callers
-	outside, err := NewAuthority("outside", time.Hour*24)
-	w.must(err)
+	outside := cfg.Outside
+	if outside == nil {
+		outside, err = NewAuthority("outside", time.Hour*24)
+		w.must(err)
+	}
 	signer := outside
 	if cfg.Far != nil {
 		signer = cfg.Far
@@ -123,28 +145,45 @@ func New(tb TB, cfg Config) *World {
 	go func() { w.journaled <- w.Journal.Run(journalCtx) }()
 
 	sum := sha256.Sum256([]byte(Token))
-	w.sources, err = gateway.NewSources([]gateway.SourceID{
+	ids := []gateway.SourceID{
 		{Name: Product, SPIFFE: SPIFFE(Product)},
 		{Name: Other, SPIFFE: SPIFFE(Other)},
 		{Name: "product/batch", TokenSHA256: hex.EncodeToString(sum[:])},
-	}, callers.Pool())
+	}
+	for _, app := range cfg.Apps {
+		if app.SPIFFE == "" && app.TokenSHA256 == "" {
+			sum := sha256.Sum256([]byte(AppToken(app.Name)))
+			app.TokenSHA256 = hex.EncodeToString(sum[:])
+		}
+		ids = append(ids, app)
+	}
+	w.sources, err = gateway.NewSources(ids, callers.Pool())
 	w.must(err)
 	metrics, err := gateway.NewMetrics(prometheus.NewRegistry())
 	w.must(err)
-	dialer := &remote.Dialer{Timeout: 5 * time.Second}
-	if !cfg.NoAllow {
+	dialer := &remote.Dialer{Timeout: 5 * time.Second, Resolver: cfg.Resolver, Allow: cfg.Allow}
+	if !cfg.NoAllow && cfg.Allow == nil {
 		dialer.Allow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	}
+	w.Dialer = dialer
+	w.Outside = outside
 	var taker gateway.Journal = w.Journal
 	if cfg.Journal != nil {
 		taker = cfg.Journal(w.Journal)
 	}
-	w.Gateway, err = gateway.New(gateway.Config{
+	gc := gateway.Config{
 		Journal: taker, Rules: w.Rules(), Logger: w.cfg.Logger, Metrics: metrics, Now: w.cfg.Now,
 		Hold: w.cfg.Hold, Limits: cfg.Limits,
 		Client: &http1.Client{Dial: dialer.DialContext, TLS: &tls.Config{RootCAs: outside.Pool(), MinVersion: tls.VersionTLS12}},
-	})
+	}
+	if len(cfg.Apps) > 0 || cfg.Ledger != nil {
+		w.Apps = newApps(w, &gc)
+	}
+	w.Gateway, err = gateway.New(gc)
 	w.must(err)
+	if w.Apps != nil {
+		w.Apps.open(ctx)
+	}
 	cert, err := callers.Issue(Leaf{Name: "gateway", Hosts: []string{"127.0.0.1"}})
 	w.must(err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -170,6 +209,9 @@ func New(tb TB, cfg Config) *World {
 // Stop drains the door and waits for its end. The world's end does it too.
 func (w *World) Stop() {
 	w.stop()
+	if w.Apps != nil {
+		w.Apps.closed()
+	}
 	if w.doorDone != nil {
 		if err := <-w.doorDone; err != nil {
 			w.tb.Errorf("door: %v", err)
@@ -198,7 +240,7 @@ func (w *World) Rules() *gateway.Rules {
 	pack, err := policy.Load(w.PackDir)
 	w.must(err)
 	r, err := gateway.NewRules(gateway.RulesConfig{Tenant: Tenant, Plan: pack.Plan(), Sources: w.sources, Keys: w.Keys,
-		Hosts: map[string]string{FarHost: w.Far.Address()}})
+		Hosts: map[string]string{FarHost: w.Far.Address()}, Region: w.cfg.Region})
 	w.must(err)
 	return r
 }

@@ -42,11 +42,28 @@
 //	  tickets[].title: ugc.title
 //	  raw: {label: system.metadata, parse: json}
 //
+// A destination is a service of ours, or the remote of an app, which apps alone
+// reach, with an administrator's consent. The way to a remote is inspected like
+// any other, or it is a tunnel, which passes every byte unread and is an
+// exemption as a whole:
+//
+//	transit: vault-upload
+//	purpose: app
+//	source: [app/vault]
+//	destination: vault                  # {name: vault, remote: "upload.vault.example:8443"}
+//	consent: admin
+//	mode: tunnel
+//	because: Backups are encrypted by the app itself
+//	owner: team-apps
+//	until: 2027-03-31
+//	budget: {requests: 48, bytes: 20GiB, per: 24h}
+//
 // The verdict on a label is its default treatment in the taxonomy, unless a rule
 // that selects it is in force; then it is the strictest of all the rules that
 // select it. The order of files and rules never matters, a rule that has ended
 // never makes anything more exposing, and a field that carries several labels
-// has the strictest of their verdicts.
+// has the strictest of their verdicts. What a consent is limited to narrows the
+// verdicts, and never loosens one ([Transit.Narrow]).
 //
 // Files are YAML of which only the plain part is taken: no anchors, aliases,
 // merge keys, tags or second documents, and no unknown or repeated keys. Every

@@ -12,6 +12,8 @@ var (
 	ErrNoDestination = errors.New("no such destination; declare it in destinations.yaml")
 	// ErrNoSource: no transit lets the source send to the destination.
 	ErrNoSource = errors.New("no transit from this source to this destination; add the source to a transit")
+	// ErrTunnel: the source has a tunnel to the destination, and no transit that judges requests.
+	ErrTunnel = errors.New("the way to this destination is a tunnel, over which no single request is judged; connect through it with CONNECT")
 	// ErrNoPath: there are transits, but none has the path.
 	ErrNoPath = errors.New("no transit has this path; add it to a transit's match")
 	// ErrNoMethod: a transit has the path, with other methods.
@@ -29,6 +31,9 @@ func (p *Plan) Match(src isogate.Source, dst isogate.Destination, method, path s
 	}
 	r := p.routes[way{src, dst}]
 	if r == nil {
+		if p.tunnels[way{src, dst}] != nil {
+			return nil, nil, ErrTunnel
+		}
 		return nil, nil, ErrNoSource
 	}
 	var buf [16]string

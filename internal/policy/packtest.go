@@ -52,26 +52,60 @@ func (p *Pack) Test(now time.Time) (TestReport, error) {
 	var report TestReport
 	made := map[isogate.Destination]*obfuscate.Obfuscator{}
 	for _, c := range p.cases {
-		dst := c.transit.Destination.Name
-		if made[dst] == nil {
-			o, err := p.plan.Obfuscator("test", dst, ThrowawayKeys([]byte(seedOfTests)))
-			if err != nil {
-				return TestReport{}, fmt.Errorf("pack test: %w", err)
+		run := caseRun{testCase: c}
+		if run.transit, run.noWay = p.plan.wayOf(c); run.noWay == nil {
+			dst := run.transit.Destination.Name
+			if made[dst] == nil {
+				o, err := p.plan.Obfuscator("test", dst, ThrowawayKeys([]byte(seedOfTests)))
+				if err != nil {
+					return TestReport{}, fmt.Errorf("pack test: %w", err)
+				}
+				made[dst] = o
 			}
-			made[dst] = o
+			run.rep = made[dst]
 		}
-		run := caseRun{testCase: c, rep: made[dst]}
 		run.run(now)
 		report.Cases = append(report.Cases, CaseResult{Name: c.name, File: c.at.file, Line: c.at.line, Failures: run.list})
 	}
 	return report, nil
 }
 
+// wayOf is the transit that a case goes over, found as the gateway finds it when
+// the case names a remote.
+func (p *Plan) wayOf(c *testCase) (*Transit, error) {
+	if c.remote == nil {
+		return c.transit, nil
+	}
+	src := c.request.Source
+	dst, ok := p.Remote(src, c.remote.Host, c.remote.Port)
+	if !ok {
+		return nil, fmt.Errorf("no transit leads from %s to %s; declare the host in destinations.yaml, and a transit to it", src, c.remote)
+	}
+	if t := p.Tunnel(src, dst.Name); t != nil {
+		return t, nil
+	}
+	if c.request.Method == "" || c.request.Path == "" {
+		return nil, fmt.Errorf("the way to %s inspects, and the case lacks a method or a path; add both", dst.Name)
+	}
+	t, _, err := p.Match(src, dst.Name, c.request.Method, c.request.Path)
+	return t, err
+}
+
 // caseRun is one case while it runs. Its findings are the differences.
 type caseRun struct {
 	findings
 	*testCase
-	rep *obfuscate.Obfuscator
+	transit *Transit // the one of the case, or what its remote led to
+	noWay   error    // why there is none
+	rep     *obfuscate.Obfuscator
+}
+
+// try is what comes out of the request.
+func (c *caseRun) try(req *Request) (*Outcome, error) {
+	if c.noWay != nil {
+		return nil, &RefusedError{Reason: c.noWay}
+	}
+	return c.transit.Preview(*req, c.rep)
 }
 
 func (c *caseRun) run(now time.Time) {
@@ -80,7 +114,7 @@ func (c *caseRun) run(now time.Time) {
 	if req.Time.IsZero() {
 		req.Time = now
 	}
-	out, err := c.transit.Preview(req, c.rep)
+	out, err := c.try(&req)
 	var refused *RefusedError
 	switch want := c.expect.refused; {
 	case errors.As(err, &refused) && want == nil:
@@ -93,6 +127,15 @@ func (c *caseRun) run(now time.Time) {
 		c.add(want.at, "refused: want a reason with %q, but the request left", want.text)
 	default:
 		c.compareOutcome(out)
+	}
+	if c.noWay != nil {
+		return
+	}
+	if want := c.expect.transit; want != nil && want.text != string(c.transit.Name) {
+		c.add(want.at, "transit: want %s, but it goes over %s", want.text, c.transit.Name)
+	}
+	if want := c.expect.tunnel; want != nil && (want.text == "true") != (c.transit.Mode == Tunnel) {
+		c.add(want.at, "tunnel: want %s, but the transit %s has the mode %s", want.text, c.transit.Name, c.transit.Mode)
 	}
 	if c.expect.verdicts != nil {
 		c.compareVerdicts(&req)
@@ -306,9 +349,17 @@ func (c *caseRun) differ(want *node, what string, got any) {
 
 // compareVerdicts compares the verdicts that a case names with those of its request.
 func (c *caseRun) compareVerdicts(req *Request) {
-	rules := c.transit.Decide(c.transit.envelope(req))
+	verdict := func(string) (isogate.Verdict, error) { return c.transit.tunnelVerdict(req.Time), nil }
+	if c.transit.Mode != Tunnel {
+		rules := c.transit.rulesFor(req)
+		verdict = func(field string) (isogate.Verdict, error) { return c.transit.verdict(field, rules) }
+	}
 	for _, p := range c.expect.verdicts.pairs {
-		v, _ := c.transit.verdict(p.key.text, rules) // a path that is none was noted when the case was read
+		v, err := verdict(p.key.text)
+		if err != nil { // only of a remote's transit, which was not known when the case was read
+			c.add(p.key.at, "the field %s is not understood: %s", p.key.text, withHint(err.Error(), "write it as user.email or query:tab"))
+			continue
+		}
 		got := answerOf(v)
 		for _, q := range p.value.pairs {
 			is := map[string]string{

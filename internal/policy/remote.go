@@ -41,7 +41,7 @@ func parseRemote(s string) (RemoteHost, error) {
 	switch {
 	case strings.ContainsAny(s, "/?#"):
 		return RemoteHost{}, errors.New("is more than a host; write the host alone, as api.example.com or api.example.com:8443")
-	case s == "*":
+	case host == "*":
 		return RemoteHost{}, errors.New("is every host there is, to which nobody can consent; name the hosts, or a domain as \"*.example.com\"")
 	case strings.Contains(port, ":"), strings.HasPrefix(s, "["):
 		return RemoteHost{}, errAddress

@@ -11,13 +11,14 @@ import (
 // testCase is one case of tests/*.yaml: a request, and what must leave of it.
 //
 //	test: a session carries the e-mail address and nothing else
-//	transit: support-session
+//	transit: support-session            # or, with source: remote: api.example.com:443, and the plan finds the transit
 //	at: 2026-11-02T12:00:00Z            # without it, the present
 //	method: POST                        # without it, that of the transit's first pattern
 //	path: /v1/sessions                  # without it, path and query are not judged
 //	query: tab=open
 //	headers: {X-Request-Id: "7"}        # cookies and trailers alike
 //	source: product/help-desk         # without it, the transit's first
+//	grant: {labels: [ugc.**], persist: true, end_user_data: true}   # what the consent is limited to; without it, to nothing
 //	input: '{"user": {"email": "ada@example.com"}}'   # or a structure, or file: bodies/a.json
 //	expect:
 //	  output: {user: {email: ada@example.com}}        # a text is compared byte by byte
@@ -25,6 +26,8 @@ import (
 //	  query: {tab: $any}
 //	  headers: {X-Request-Id: "7"}
 //	  verdicts: {user.email: {action: allow, label: personal.contact.email, handling: persisted}}
+//	  transit: support-session          # which transit it went over
+//	  tunnel: true                      # it passes unread
 //	  refused: duplicate                # instead of all these: a part of the reason
 //
 // In a structure, a text of $token, $hash, $redacted or $any stands for a value
@@ -32,8 +35,9 @@ import (
 type testCase struct {
 	name    string
 	at      position
-	transit *Transit
-	when    time.Time // zero is the present
+	transit *Transit    // nil when the case names a remote
+	remote  *RemoteHost // what the source connects to
+	when    time.Time   // zero is the present
 	request Request
 	expect  expectation
 }
@@ -48,6 +52,8 @@ type expectation struct {
 	cookies  *node
 	trailers *node
 	verdicts *node
+	transit  *node
+	tunnel   *node
 	refused  *node
 }
 
@@ -68,7 +74,7 @@ func (r *reader) readCases(root *node, p *Pack) []*testCase {
 
 func (r *reader) readCase(n *node, p *Pack) *testCase {
 	before := r.n
-	o, ok := r.object(n, "a test case", "test", "transit", "at", "source", "method", "path", "query", "headers", "cookies", "trailers",
+	o, ok := r.object(n, "a test case", "test", "transit", "remote", "at", "source", "grant", "method", "path", "query", "headers", "cookies", "trailers",
 		"content_type", "input", "file", "expect")
 	if !ok {
 		return nil
@@ -86,6 +92,7 @@ func (r *reader) readCase(n *node, p *Pack) *testCase {
 	}
 	source, _ := r.optional(o, "source")
 	c.request.Source = isogate.Source(source)
+	c.request.Grant = r.readGrant(o)
 	c.request.Method, _ = r.optional(o, "method")
 	c.request.Path, _ = r.optional(o, "path")
 	c.request.Query, _ = r.optional(o, "query")
@@ -102,7 +109,11 @@ func (r *reader) readCase(n *node, p *Pack) *testCase {
 }
 
 func (r *reader) readCaseTransit(o object, c *testCase) {
-	n := o.need("transit", "name the transit that the request goes over")
+	if o.has("remote") {
+		r.readCaseRemote(o, c)
+		return
+	}
+	n := o.need("transit", "name the transit that the request goes over, or with source, the remote of an app that it goes to")
 	s, ok := r.text(n, "transit")
 	if !ok {
 		return
@@ -111,6 +122,60 @@ func (r *reader) readCaseTransit(o object, c *testCase) {
 	if c.transit == nil && r.known("transits") {
 		r.add(n.at, "unknown transit %q; %s", s, didYouMean(s, sortedKeys(r.transits)))
 	}
+}
+
+// readCaseRemote reads the remote that an app connects to. Its transit is found
+// when the case runs, as the gateway finds it.
+func (r *reader) readCaseRemote(o object, c *testCase) {
+	if o.has("transit") {
+		r.add(o.place("transit"), "the case has transit and remote; keep transit to try one, or remote to see which it is, and expect: {transit: NAME}")
+	}
+	o.need("source", "name the app that connects to the remote")
+	n := o.get("remote")
+	if c.remote = r.readRemote(n); c.remote != nil && c.remote.Wildcard() {
+		r.add(n.at, "the remote %q is more than one host; name one that an app would connect to", n.text)
+	}
+}
+
+// readGrant reads what the consent is limited to: nil when the case does not say.
+func (r *reader) readGrant(o object) *Limit {
+	n := o.get("grant")
+	if n == nil {
+		return nil
+	}
+	g, ok := r.object(n, "grant", "labels", "persist", "end_user_data")
+	if !ok {
+		return nil
+	}
+	l := &Limit{Persist: r.boolean(g.get("persist"), "persist"), EndUserData: r.boolean(g.get("end_user_data"), "end_user_data")}
+	labels := g.get("labels")
+	if labels == nil {
+		return l
+	}
+	l.Labels = []isogate.LabelPattern{}
+	if labels.shape == list && len(labels.items) == 0 {
+		return l // none at all
+	}
+	for _, item := range r.items(labels, "labels") {
+		s, ok := r.text(item, "a label")
+		if !ok {
+			continue
+		}
+		p, err := isogate.ParseLabelPattern(s)
+		if err != nil {
+			r.add(item.at, "%v; write a label such as personal.contact.email, or a pattern such as personal.**", err)
+			continue
+		}
+		if exact, ok := p.Exact(); ok && exact.Reserved() {
+			r.add(item.at, "no grant reaches the label %q: it stands for what nobody has judged; remove it", s)
+		} else if ok {
+			r.checkLabel(item, exact)
+		} else if len(r.taxonomy.Match(p)) == 0 && r.known("taxonomy") {
+			r.add(item.at, "the pattern %q selects no label of the taxonomy; check its segments", s)
+		}
+		l.Labels = append(l.Labels, p)
+	}
+	return l
 }
 
 // named reads headers, cookies or trailers.
@@ -157,7 +222,7 @@ func (r *reader) readInput(o object, c *testCase, p *Pack) {
 }
 
 func (r *reader) readExpect(n *node, c *testCase) {
-	keys := []string{"output", "path", "query", "headers", "cookies", "trailers", "verdicts", "refused"}
+	keys := []string{"output", "path", "query", "headers", "cookies", "trailers", "verdicts", "transit", "tunnel", "refused"}
 	o, ok := r.object(n, "expect", keys...)
 	if !ok {
 		return
@@ -167,7 +232,7 @@ func (r *reader) readExpect(n *node, c *testCase) {
 	}
 	e := &c.expect
 	e.at = n.at
-	for i, to := range []**node{&e.output, &e.path, &e.query, &e.headers, &e.cookies, &e.trailers, &e.verdicts, &e.refused} {
+	for i, to := range []**node{&e.output, &e.path, &e.query, &e.headers, &e.cookies, &e.trailers, &e.verdicts, &e.transit, &e.tunnel, &e.refused} {
 		*to = o.get(keys[i])
 	}
 	if e.refused != nil {
@@ -176,6 +241,10 @@ func (r *reader) readExpect(n *node, c *testCase) {
 			r.add(e.refused.at, "a case that expects refused expects nothing else; remove the other keys")
 		}
 	}
+	if s, ok := r.text(e.transit, "transit"); ok && r.transits[isogate.Transit(s)] == nil && r.known("transits") {
+		r.add(e.transit.at, "unknown transit %q; %s", s, didYouMean(s, sortedKeys(r.transits)))
+	}
+	r.boolean(e.tunnel, "tunnel")
 	r.checkExpectedVerdicts(e.verdicts, c)
 }
 

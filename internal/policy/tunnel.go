@@ -182,7 +182,7 @@ func (t *Transit) described() string {
 // explainTunnel says what a tunnel means, for whatever field is asked.
 func (t *Transit) explainTunnel(name string, at time.Time) Explanation {
 	reason := t.explainRule(t.tunnel, moment{time: at})
-	e := Explanation{Transit: t.Name, Field: name, At: at, Verdict: answerOf(t.tunnelVerdict(at)), Tunnel: &reason}
+	e := Explanation{Transit: t.Name, Field: name, At: at, Labels: []LabelReason{}, Verdict: answerOf(t.tunnelVerdict(at)), Tunnel: &reason}
 	if !reason.InForce {
 		e.WhyNot = []string{fmt.Sprintf("the tunnel at %s ended after %s; to go on, have it approved anew with a later until", reason.Rule, reason.Until)}
 	}

@@ -164,7 +164,7 @@ func withoutScheme(s string) (string, error) {
 		return "", errors.New("the address begins with // and has no scheme; write https:// before the host")
 	}
 	colon := strings.IndexByte(s, ':')
-	if colon < 0 || strings.IndexAny(s, "/?#@[") >= 0 && strings.IndexAny(s, "/?#@[") < colon {
+	if colon < 0 || strings.ContainsAny(s[:colon], "/?#@[") {
 		return s, nil
 	}
 	scheme, rest := strings.ToLower(s[:colon]), s[colon+1:]

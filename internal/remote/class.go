@@ -4,6 +4,11 @@
 // An address is public or it is not dialled ([Classify]); a host has one
 // spelling or it is not looked up ([CanonicalHost]); and what is checked is the
 // address that is really connected to, not the name that led there ([Dialer]).
+//
+// It also knows where an app says that its data goes: a manifest is read into
+// rows ([ParseManifest], [Row]), a row lets out what it says and nothing else
+// ([Row.Allows]), and of another manifest only what goes beyond the approved rows
+// has to be asked for ([Compare]). Who approved what is not known here.
 package remote
 
 import (

@@ -32,6 +32,16 @@ func (c ChangeClass) String() string {
 // MarshalText implements [encoding.TextMarshaler].
 func (c ChangeClass) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (c *ChangeClass) UnmarshalText(b []byte) error {
+	i := slices.Index(changeNames[:], string(b))
+	if i < 0 {
+		return fmt.Errorf("unknown class of change %.40q; use one of %s", b, strings.Join(changeNames[:], ", "))
+	}
+	*c = ChangeClass(i) //nolint:gosec // there are five
+	return nil
+}
+
 // Asks reports whether a change waits for a new prompt. The others take effect by
 // themselves, for they let out no more than was approved.
 func (c ChangeClass) Asks() bool { return c != Narrowed && c != Removed && c != Unchanged }

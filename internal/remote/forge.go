@@ -107,6 +107,7 @@ func (m *manifestReader) forgeApp(v value) {
 		switch key {
 		case "id":
 			at = v.at
+			problem = nil
 			if s, ok := m.text(v); ok {
 				m.App, problem = m.appID(s, at)
 			}
@@ -207,6 +208,7 @@ func (m *manifestReader) remote(v value) {
 	r := &remoteDeclaration{at: v.at, terms: worst}
 	var base, configurable, stored value
 	inScope := true
+	before := len(m.mistakes)
 	m.mapping(v, append([]string{"baseURL"}, remoteKeys...), func(key string, v value) {
 		switch key {
 		case "key":
@@ -249,11 +251,13 @@ func (m *manifestReader) remote(v value) {
 		m.warn(stored.at, "%s says nothing of a remote whose operations have no storage; it counts as getting end-user data", stored.path)
 	}
 	key := r.terms.remoteKey
-	switch before := m.remotes[key]; {
-	case key == "":
+	good := len(m.mistakes) == before
+	switch first := m.remotes[key]; {
+	case key == "" && good:
 		m.fail(v.at, "%s has no key; give it one", v.path)
-	case before != nil:
-		m.fail(v.at, "there are two remotes with the key %.40q, the first in line %d; rename one", key, before.at.line)
+	case key == "":
+	case first != nil:
+		m.fail(v.at, "there are two remotes with the key %.40q, the first in line %d; rename one", key, first.at.line)
 	default:
 		m.remotes[key] = r
 		m.inOrder = append(m.inOrder, r)
@@ -261,7 +265,7 @@ func (m *manifestReader) remote(v value) {
 	switch {
 	case base.Node != nil:
 		r.addresses = m.baseURL(base)
-	case configurable.Node == nil:
+	case configurable.Node == nil && good:
 		m.fail(v.at, "%s has no baseUrl; add the address of the app's server", v.path)
 	}
 	if configurable.Node != nil {
@@ -457,9 +461,13 @@ func (m *manifestReader) egress(kind Kind, v value) {
 		m.address(kind, textOf(v.Node), v.at, worst)
 		return
 	}
+	if kindOf(v.Node) != "a mapping" {
+		m.fail(v.at, "%s is %s; write an address, as in https://api.example.com", v.path, kindOf(v.Node))
+		return
+	}
 	t := worst
 	var written, remote value
-	others := 0
+	others, before := 0, len(m.mistakes)
 	keys := []string{"address", "category", "inScopeEUD"}
 	if kind == Backend || kind == Client {
 		keys = append(keys, "remote")
@@ -501,7 +509,7 @@ func (m *manifestReader) egress(kind Kind, v value) {
 		if s, ok := m.text(written); ok {
 			m.address(kind, s, written.at, t)
 		}
-	case len(pairsOf(v.Node)) > 0:
+	case len(m.mistakes) == before:
 		m.fail(v.at, "%s has no address; write address: https://api.example.com", v.path)
 	}
 }

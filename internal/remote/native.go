@@ -75,8 +75,8 @@ func (m *manifestReader) nativeRow(v value) {
 			}
 		case "kind":
 			if s, ok := m.text(v); ok {
-				if kind, err = ParseKind(s); kind == TransitWay {
-					err = fmt.Errorf("is transit, which no app declares; use one of %s", strings.Join(kindNames[1:TransitWay], ", "))
+				if kind, err = ParseKind(s); err != nil || kind == TransitWay {
+					err = fmt.Errorf("is no kind of an app's traffic; use one of %s", strings.Join(kindNames[1:TransitWay], ", "))
 				}
 			}
 		case "operations":
@@ -119,7 +119,7 @@ func (m *manifestReader) nativeRow(v value) {
 	}
 	if port != "" {
 		if _, err := parsePort(port); err != nil {
-			m.fail(v.at, "%s.port: %v", v.path, err)
+			m.fail(v.at, "%s.port is %.20q, no plain number from 1 to 65535; leave it out for 443", v.path, port)
 			return
 		}
 		if port != strconv.Itoa(443) {

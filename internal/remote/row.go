@@ -41,11 +41,14 @@ func (k Kind) String() string {
 // MarshalText implements [encoding.TextMarshaler].
 func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (k *Kind) UnmarshalText(b []byte) (err error) { *k, err = ParseKind(string(b)); return err }
+
 // ParseKind reads the name of a kind; "none" is not one.
 func ParseKind(s string) (Kind, error) {
 	for i, n := range kindNames[1:] {
 		if n == s {
-			return Kind(i + 1), nil //nolint:gosec // there are twelve
+			return Kind(i + 1), nil
 		}
 	}
 	return NoKind, fmt.Errorf("unknown kind %.40q; use one of %s", s, strings.Join(kindNames[1:], ", "))

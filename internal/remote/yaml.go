@@ -19,6 +19,7 @@ const (
 	maxManifest = 512 << 10 // bytes
 	maxNesting  = 64        // brackets inside brackets, or dashes in one line
 	maxIndent   = 512       // spaces before the deepest block
+	maxKeys     = 10_000    // keys: the parser takes time that grows with their square
 )
 
 // refusedTokens are the parts of YAML that let one text mean another than it
@@ -157,7 +158,7 @@ func (r *reader) checkText(src []byte) bool {
 // checkTokens refuses what must not reach the parser: references, and nesting deep
 // enough to exhaust its stack.
 func (r *reader) checkTokens(tokens token.Tokens) bool {
-	flow, dashes, dashLine := 0, 0, 0
+	flow, dashes, dashLine, keys := 0, 0, 0, 0
 	for _, tk := range tokens {
 		if why, refused := refusedTokens[tk.Type]; refused {
 			r.fail(placeOfToken(tk), "%s", why)
@@ -172,6 +173,10 @@ func (r *reader) checkTokens(tokens token.Tokens) bool {
 				dashes, dashLine = 0, tk.Position.Line
 			}
 			dashes++
+		case token.MappingValueType:
+			if keys++; keys == maxKeys+1 {
+				r.fail(placeOfToken(tk), "the file has more than %d keys; leave out what is not a manifest's", maxKeys)
+			}
 		}
 		if flow > maxNesting || dashes > maxNesting || tk.Position.IndentNum > maxIndent {
 			r.fail(placeOfToken(tk), "the file nests too deep; a manifest is nested %d times at the most", maxNesting)

@@ -38,7 +38,7 @@ var notEndUser = []isogate.LabelPattern{
 // write (ugc) and of what they agreed to are among them; the whole list of those
 // that are not is short, and above.
 func (t *Taxonomy) EndUser(l isogate.Label) bool {
-	if _, ok := t.byLabel[l]; !ok || l.Reserved() {
+	if _, ok := t.byLabel[l]; !ok {
 		return true
 	}
 	for _, p := range notEndUser {

@@ -146,7 +146,7 @@ func (l *leaves) slot(host string) *slot {
 
 // issuer signs the certificates of hosts. Of two of them only the serial number,
 // the validity and the name differ; all else was encoded once, by crypto/x509.
-// x509.CreateCertificate takes four times as long: it encodes everything anew and
+// x509.CreateCertificate takes three times as long: it encodes everything anew and
 // verifies its own signature.
 type issuer struct {
 	key     *ecdsa.PrivateKey
