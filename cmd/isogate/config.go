@@ -36,7 +36,9 @@ type config struct {
 	Journal journalConfig `yaml:"journal"`
 	// Keys says what guards the tenant's keys at rest.
 	Keys keysConfig `yaml:"keys"`
-	// Hub is the listener of health, metrics and the administrator's pages.
+	// Consent is how the ledger of consents is kept.
+	Consent consentConfig `yaml:"consent"`
+	// Hub is the listener of health, metrics and the administrators' API.
 	Hub hubConfig `yaml:"hub"`
 	// Traces is the OTLP collector's URL (http or https, path included); "" sends none.
 	Traces string `yaml:"traces"`
@@ -124,13 +126,23 @@ type keysConfig struct {
 }
 
 type hubConfig struct {
-	// Listen is host:port of /healthz, /readyz and /metrics.
+	// Listen is host:port of /healthz, /readyz, /metrics and /api/v1.
 	Listen string `yaml:"listen"`
+	// TLS is the listener's certificate; needed where administrators act over the network.
+	TLS hubTLSConfig `yaml:"tls"`
+	// Administrators are the people who may act on consents, by the API and the command.
+	Administrators []administratorConfig `yaml:"administrators"`
 	// OIDC is how administrators sign in.
 	OIDC struct {
 		Issuer   string `yaml:"issuer"`
 		ClientID string `yaml:"client_id"`
 	} `yaml:"oidc"`
+}
+
+type hubTLSConfig struct {
+	// Cert and Key are PEM files; the key must be readable by its owner alone.
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
 }
 
 // size is a number of bytes: 8MiB, 64KiB, 512.
@@ -246,6 +258,7 @@ func (c *config) check() error {
 			bad("traces: %q is not an http or https URL", c.Traces)
 		}
 	}
+	c.checkConsent(bad)
 	c.defaults()
 	l := c.Gateway.Limits
 	if l.Hold > l.Body {
@@ -291,7 +304,7 @@ func (c *config) defaults() {
 func (c *config) resolve(dir string) {
 	g := &c.Gateway
 	for _, p := range []*string{&c.State, &c.Pack, &g.Transits.TLS.Cert, &g.Transits.TLS.Key, &g.Transits.TLS.ClientCA,
-		&g.Upstream.Roots, &g.Upstream.Cert, &g.Upstream.Key, &c.Keys.KEK} {
+		&g.Upstream.Roots, &g.Upstream.Cert, &g.Upstream.Key, &c.Keys.KEK, &c.Hub.TLS.Cert, &c.Hub.TLS.Key} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}

@@ -10,8 +10,9 @@ import (
 )
 
 // newHealth serves /healthz (the process runs), /readyz (something could leave
-// now, and by which pack it would be judged) and /metrics.
-func newHealth(registry *prometheus.Registry, ready func() error, pack func() string) *http.Server {
+// now, and by which pack it would be judged) and /metrics to anybody, and the API
+// to administrators.
+func newHealth(registry *prometheus.Registry, ready func() error, pack func() string, o *office) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, map[string]string{"status": "ok"}) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -22,7 +23,8 @@ func newHealth(registry *prometheus.Registry, ready func() error, pack func() st
 		answer(w, 200, map[string]string{"status": "ready", "pack": pack()})
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	return &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+	mux.Handle("/api/", o.api)
+	return &http.Server{Handler: mux, TLSConfig: o.tls(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 }
 

@@ -32,6 +32,8 @@ type cli struct {
 	Pack    packCmd    `cmd:"" help:"Check, test and explain policy packs."`
 	Preview previewCmd `cmd:"" help:"Show what would leave of one body."`
 	Journal journalCmd `cmd:"" help:"Look into the journal, verify and export it."`
+	App     appCmd     `cmd:"" help:"Import apps' manifests and see what they may reach."`
+	Consent consentCmd `cmd:"" help:"Decide what apps may reach, and take it back."`
 	Tenant  tenantCmd  `cmd:"" help:"Make and rotate a tenant's keys."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
@@ -87,9 +89,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	e.JSON = c.JSON
 	err = kctx.Run(e)
 	var no errNo
+	var status errStatus
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.As(err, &status):
+		return int(status)
 	case errors.As(err, &no):
 		if no.error != nil && no.Error() != "" {
 			_, _ = fmt.Fprintf(stderr, "isogate: %v\n", no.error)

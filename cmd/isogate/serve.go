@@ -71,6 +71,7 @@ type server struct {
 	gate    *gateway.Gateway
 	client  *http1.Client
 	traces  *traces
+	office  *office
 
 	transits net.Listener
 	hub      net.Listener
@@ -95,10 +96,11 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 	if cfg.Hub.OIDC.Issuer != "" {
 		logger.Warn("hub.oidc is set, but this version's hub has no pages: it answers /healthz, /readyz and /metrics")
 	}
-	plan, err := loadPlan(cfg.Pack)
+	pack, err := loadPolicy(cfg.Pack)
 	if err != nil {
 		return nil, err
 	}
+	plan := pack.Plan()
 	if s.certs, err = loadCertificates(cfg.Gateway.Transits.TLS, now()); err != nil {
 		return nil, err
 	}
@@ -122,6 +124,9 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 		return nil, err
 	}
 	if err := raiseFloor(ctx, cfg.State, floor); err != nil {
+		return nil, err
+	}
+	if s.office, err = s.newOffice(pack); err != nil {
 		return nil, err
 	}
 	metrics, err := gateway.NewMetrics(registry)
@@ -168,7 +173,7 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 			logger.Info("a TLS handshake failed", slog.String("remote", remote.String()), slog.Any("error", err))
 		},
 	}
-	s.health = newHealth(registry, s.journal.Ready, func() string { return s.gate.Rules().Plan().Digest })
+	s.health = newHealth(registry, s.journal.Ready, func() string { return s.gate.Rules().Plan().Digest }, s.office)
 	s.admit(created, plan)
 	return s, nil
 }
@@ -201,12 +206,19 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	defer stopJournal()
 	recorder := make(chan error, 1)
 	go func() { recorder <- s.journal.Run(journalCtx) }()
+	ledgerCtx, stopLedger := context.WithCancel(journalCtx)
+	defer stopLedger()
+	go s.office.run(ledgerCtx)
 
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.door.Serve(gctx, s.transits) })
 	if s.hub != nil {
 		g.Go(func() error {
-			if err := s.health.Serve(s.hub); !errors.Is(err, http.ErrServerClosed) {
+			serve := s.health.Serve
+			if s.health.TLSConfig != nil {
+				serve = func(l net.Listener) error { return s.health.ServeTLS(l, "", "") }
+			}
+			if err := serve(s.hub); !errors.Is(err, http.ErrServerClosed) {
 				return err
 			}
 			return nil
@@ -217,6 +229,7 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 		})
 	}
 	g.Go(func() error { return giveBack(gctx, s.gate.Began) })
+	g.Go(func() error { return s.office.failed(gctx) })
 	g.Go(func() error {
 		for {
 			select {
@@ -232,6 +245,8 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	err := g.Wait()
 	s.logger.Info("drained")
 	s.client.CloseIdle()
+	stopLedger()
+	err = errors.Join(err, <-s.office.ran)
 	stopJournal()
 	err = errors.Join(err, <-recorder)
 	return errors.Join(err, raiseFloor(context.WithoutCancel(ctx), s.cfg.State, 0), s.traces.stop(context.WithoutCancel(ctx)))
@@ -242,17 +257,20 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 //
 // promise: P10
 func (s *server) reload() {
-	plan, err := loadPlan(s.cfg.Pack)
+	pack, err := loadPolicy(s.cfg.Pack)
 	var certs *certificates
 	if err == nil {
 		certs, err = loadCertificates(s.certs.files, s.now())
+	}
+	if err == nil {
+		err = s.loadHubCertificate(s.office)
 	}
 	if err == nil { // last of what is read: a keyring takes what it reads at once
 		_, err = s.keys.Reload()
 	}
 	var rules *gateway.Rules
 	if err == nil {
-		rules, err = s.rules(plan, certs.callers())
+		rules, err = s.rules(pack.Plan(), certs.callers())
 	}
 	if err != nil {
 		s.logger.Error("not reloaded; what was in force stays in force", slog.Any("error", err))
@@ -262,6 +280,8 @@ func (s *server) reload() {
 	}
 	s.certs.take(certs)
 	s.gate.Swap(rules)
+	s.office.pack.Store(pack)
+	plan := pack.Plan()
 	s.later(packEntry("pack loaded", plan))
 	// Not what this reload found new: an earlier one may have failed behind the keys.
 	if primary := s.keys.Primary(); primary != s.primary {
@@ -373,13 +393,13 @@ func openKeys(cfg *config, now time.Time) (_ *tenant.Keyring, created bool, err 
 	return k, false, err
 }
 
-// loadPlan loads a pack; its error lists every mistake, one a line.
-func loadPlan(dir string) (*policy.Plan, error) {
+// loadPolicy loads a pack; its error lists every mistake, one a line.
+func loadPolicy(dir string) (*policy.Pack, error) {
 	pack, err := policy.Load(dir)
 	if err != nil {
 		return nil, fmt.Errorf("the pack does not load:\n%w\nnext: isogate pack check %s", err, dir)
 	}
-	return pack.Plan(), nil
+	return pack, nil
 }
 
 func addr(l net.Listener) string {

@@ -55,11 +55,11 @@ func ParseWhat(s string) (What, error) {
 
 // Manifest is which app asks, by what manifest.
 type Manifest struct {
-	ID      string // of the app, as its manifest says: ari:cloud:ecosystem::app/…
-	Name    string
-	Vendor  string
-	Version string
-	Digest  string // sha256:… over the manifest's bytes
+	ID      string `json:"id,omitempty"` // of the app, as its manifest says: ari:cloud:ecosystem::app/…
+	Name    string `json:"name,omitempty"`
+	Vendor  string `json:"vendor,omitempty"`
+	Version string `json:"version,omitempty"`
+	Digest  string `json:"digest,omitempty"` // sha256:… over the manifest's bytes
 }
 
 // Terms limit a grant beyond its rows. The zero value has no limit, and so it is

@@ -54,12 +54,17 @@ func (p Party) Source() (isogate.Source, bool) {
 	return isogate.Source(p), true
 }
 
-// ParseParty reads a party: app/NAME or transit/NAME.
+// ParseParty reads a party: app/NAME or transit/NAME. Each part of a name that has
+// slashes is a name by itself, so that none of them leads anywhere in a path.
 func ParseParty(s string) (Party, error) {
 	p := Party(s)
 	_, app := p.Source()
 	_, transit := p.Transit()
-	if err := isogate.CheckName(s, true); err != nil || !app && !transit {
+	bad := !app && !transit || isogate.CheckName(s, true) != nil
+	for part := range strings.SplitSeq(s, "/") {
+		bad = bad || isogate.CheckName(part, false) != nil
+	}
+	if bad {
 		return "", fmt.Errorf("%.80q is neither an app nor a transit; write app/NAME or transit/NAME", s)
 	}
 	return p, nil
@@ -67,6 +72,6 @@ func ParseParty(s string) (Party, error) {
 
 // Actor is a person, or a part of the system, that acts.
 type Actor struct {
-	Name     string // such as ada, or isogate serve
-	SignedIn string // how: "bearer token"; for a part of the system, ""
+	Name     string `json:"name"`                // such as ada, or isogate serve
+	SignedIn string `json:"signed_in,omitempty"` // how: "bearer token"; for a part of the system, ""
 }

@@ -463,12 +463,17 @@ func (st *Standing) mayOpen(r *Request, a *Act) error {
 // approval finds another administrator's yes to the same rows and terms.
 func (r *Request) approval(a *Act) (Actor, bool) {
 	for _, p := range r.Approvals {
-		if p.Actor.Name != a.Actor.Name && sameRows(p.Rows, a.Rows) && p.Terms.Until.Equal(a.Terms.Until) &&
-			(p.Terms.Labels == nil) == (a.Terms.Labels == nil) && joinLabels(p.Terms.Labels) == joinLabels(a.Terms.Labels) {
+		if p.Agrees(a) {
 			return p.Actor, true
 		}
 	}
 	return Actor{}, false
+}
+
+// Agrees reports whether the approval is another person's yes to the very same.
+func (p *Approval) Agrees(a *Act) bool {
+	return p.Actor.Name != a.Actor.Name && sameRows(p.Rows, a.Rows) && p.Terms.Until.Equal(a.Terms.Until) &&
+		(p.Terms.Labels == nil) == (a.Terms.Labels == nil) && joinLabels(p.Terms.Labels) == joinLabels(a.Terms.Labels)
 }
 
 func sameRows(a, b []remote.Row) bool {

@@ -12,6 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// ErrInUse says that another process has the journal open.
+var ErrInUse = errors.New("it is in use")
+
 // lock keeps a second process out of the journal's directory. The kernel lets go
 // of it with the process, however that ends; the text in the file only names the
 // holder.
@@ -33,7 +36,7 @@ func takeLock(path string) (*lock, error) {
 		if who == "" {
 			who = "another process"
 		}
-		return nil, fmt.Errorf("journal %s is in use by %s; stop that process or name another state directory", filepath.Dir(path), who)
+		return nil, fmt.Errorf("journal %s: %w by %s; stop that process or name another state directory", filepath.Dir(path), ErrInUse, who)
 	}
 	who := fmt.Sprintf("process %d (%s) since %s\n", os.Getpid(), filepath.Base(os.Args[0]), time.Now().UTC().Format(time.RFC3339))
 	if err := f.Truncate(0); err == nil {

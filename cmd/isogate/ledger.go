@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/consent"
+	"github.com/isogate/isogate/internal/journal"
+)
+
+// journalFollow is the journal as the ledger sees it.
+type journalFollow struct{ *journal.Journal }
+
+// Follow implements [consent.Journal].
+func (j journalFollow) Follow(ctx context.Context, from uint64, every time.Duration, f func(consent.Batch) error) error {
+	return follow(ctx, j.Reader, from, every, f)
+}
+
+// TEMPORARY: until the journal can be followed. Replace the body by
+//
+//	return r.Follow(ctx, from, every, func(b journal.Batch) error { return f(consent.Batch(b)) })
+func follow(ctx context.Context, r *journal.Reader, from uint64, every time.Duration, f func(consent.Batch) error) error {
+	tick := time.NewTicker(min(every, 20*time.Millisecond))
+	defer tick.Stop()
+	var last isogate.EntryID
+	for {
+		b := consent.Batch{At: time.Now()}
+		newest, err := r.List(ctx, journal.Filter{Newest: true, Limit: 1})
+		if err == nil && len(newest) > 0 {
+			b.UpTo = newest[0].Seq + 1
+			if newest[0].ID != last {
+				b.Entries, err = r.List(ctx, journal.Filter{Kind: isogate.KindConsent, After: last, Limit: 1 << 30})
+				for len(b.Entries) > 0 && b.Entries[0].Seq < from {
+					b.Entries = b.Entries[1:]
+				}
+				for n := len(b.Entries); n > 0 && b.Entries[n-1].Seq >= b.UpTo; n-- {
+					b.Entries = b.Entries[:n-1]
+				}
+				last = newest[0].ID
+			}
+		}
+		if err == nil {
+			if err := f(b); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// newLedger makes the ledger over a journal, as the configuration has it.
+func newLedger(cfg *config, j *journal.Journal, logger *slog.Logger, now func() time.Time) (*consent.Ledger, error) {
+	second := make([]consent.Risk, len(cfg.Consent.SecondAdministrator))
+	for i, r := range cfg.Consent.SecondAdministrator {
+		second[i] = consent.Risk(r)
+	}
+	return consent.New(consent.Config{Journal: journalFollow{j}, Logger: logger, Lease: time.Duration(cfg.Consent.Lease),
+		Answer: time.Duration(cfg.Consent.AnswerWithin), Second: second, Now: now})
+}
+
+// readState folds the ledger out of the journal, also while a gateway writes it.
+// Where there is no journal yet, nothing was ever granted.
+func readState(ctx context.Context, state string) (*consent.State, error) {
+	dir := filepath.Join(state, "journal")
+	if _, err := os.Stat(state); err != nil {
+		return nil, fmt.Errorf("state: %w; name the configuration of a tenant with -c", err)
+	}
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return &consent.State{}, nil
+	}
+	r, err := journal.OpenReader(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	newest, err := r.List(ctx, journal.Filter{Newest: true, Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	s, end := &consent.State{}, uint64(0)
+	if len(newest) > 0 {
+		end = newest[0].Seq + 1
+	}
+	whole := errors.New("whole")
+	err = follow(ctx, r, 0, time.Second, func(b consent.Batch) error {
+		for i := range b.Entries {
+			a, err := consent.ReadAct(&b.Entries[i])
+			if err != nil {
+				return fmt.Errorf("the ledger cannot be read: %w; see isogate journal show %s", err, b.Entries[i].ID)
+			}
+			s, _ = s.Fold(a)
+		}
+		if b.UpTo < end {
+			return nil
+		}
+		return whole
+	})
+	if errors.Is(err, whole) {
+		err = nil
+	}
+	return s, err
+}
+
+// reachLedger is how long a command waits until its ledger has read the journal.
+const reachLedger = time.Minute
+
+// withLedger opens the journal, and runs it and its ledger while do runs. The error
+// is [journal.ErrInUse] where a gateway has it open.
+func withLedger(ctx context.Context, cfg *config, now func() time.Time, logger *slog.Logger, do func(context.Context, *consent.Ledger) error) (err error) {
+	if _, err := os.Stat(keysDir(cfg)); err != nil {
+		return fmt.Errorf("tenant %s has no keys in %s; make them with isogate tenant create", cfg.Tenant, keysDir(cfg))
+	}
+	keys, _, err := openKeys(cfg, now())
+	if err != nil {
+		return err
+	}
+	floor, err := readFloor(cfg.State)
+	if err != nil {
+		return err
+	}
+	j, err := journal.Open(ctx, journal.Config{Dir: filepath.Join(cfg.State, "journal"), Tenant: cfg.Tenant, Signer: keys.Signer(), Verifier: keys.Verifier(),
+		MaxAge: time.Duration(cfg.Journal.MaxAge), Logger: logger, Now: now})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	if err := raiseFloor(ctx, cfg.State, floor); err != nil {
+		return err
+	}
+	ledger, err := newLedger(cfg, j, logger, now)
+	if err != nil {
+		return err
+	}
+	// The journal outlives the ledger, and both outlive a command that is interrupted.
+	recorderCtx, stopRecorder := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopRecorder()
+	ledgerCtx, stopLedger := context.WithCancel(recorderCtx)
+	defer stopLedger()
+	recorder, follower := make(chan error, 1), make(chan error, 1)
+	go func() { recorder <- j.Run(recorderCtx) }()
+	go func() { follower <- ledger.Run(ledgerCtx) }()
+	err = reach(ctx, ledger)
+	if err == nil {
+		err = do(ctx, ledger)
+	}
+	stopLedger()
+	err = errors.Join(err, <-follower)
+	stopRecorder()
+	return errors.Join(err, <-recorder, raiseFloor(context.WithoutCancel(ctx), cfg.State, 0))
+}
+
+// reach waits until the ledger has read the journal.
+func reach(ctx context.Context, l *consent.Ledger) error {
+	ctx, cancel := context.WithTimeout(ctx, reachLedger)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := l.InTouch()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,201 @@
+package hub
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+
+	"golang.org/x/time/rate"
+
+	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/consent"
+)
+
+// Administrator is a person who may act, and by what they are known.
+type Administrator struct {
+	Name string
+	// TokenSHA256 is the SHA-256 of their bearer token, in lower-case hexadecimal.
+	TokenSHA256 string
+}
+
+// SignedIn is how an actor of the API proved who they are, as entries say it.
+const SignedIn = "bearer token"
+
+type administrators []struct {
+	name string
+	sum  [sha256.Size]byte
+}
+
+// newAdministrators checks who they are. Two administrators with one token would
+// be one person who can agree with themself.
+func newAdministrators(list []Administrator) (administrators, error) {
+	out := make(administrators, len(list))
+	names, sums := map[string]bool{}, map[string]bool{}
+	for i, a := range list {
+		if err := isogate.CheckName(a.Name, false); err != nil {
+			return nil, fmt.Errorf("administrators[%d].name: %w", i, err)
+		}
+		sum, err := hex.DecodeString(a.TokenSHA256)
+		if err != nil || len(sum) != sha256.Size || strings.ToLower(a.TokenSHA256) != a.TokenSHA256 {
+			return nil, fmt.Errorf("administrators[%d].token_sha256: is not 64 hexadecimal digits in lower case; make it with: printf %%s TOKEN | sha256sum", i)
+		}
+		switch {
+		case names[a.Name]:
+			return nil, fmt.Errorf("administrators[%d].name: %q is there twice", i, a.Name)
+		case sums[a.TokenSHA256]:
+			return nil, fmt.Errorf("administrators[%d].token_sha256: another administrator has the same token; give each their own, so that two are two", i)
+		case sha256.Sum256(nil) == [sha256.Size]byte(sum):
+			return nil, fmt.Errorf("administrators[%d].token_sha256: is that of an empty token", i)
+		}
+		names[a.Name], sums[a.TokenSHA256] = true, true
+		out[i].name, out[i].sum = a.Name, [sha256.Size]byte(sum)
+	}
+	return out, nil
+}
+
+// of finds whose token it is. It takes as long whoever it is.
+func (as administrators) of(token string) (name string, ok bool) {
+	sum := sha256.Sum256([]byte(token))
+	for i := range as {
+		if subtle.ConstantTimeCompare(sum[:], as[i].sum[:]) == 1 {
+			name, ok = as[i].name, true
+		}
+	}
+	return name, ok && token != ""
+}
+
+type actorKey struct{}
+
+func actorOf(ctx context.Context) consent.Actor {
+	a, _ := ctx.Value(actorKey{}).(consent.Actor)
+	return a
+}
+
+// known lets administrators in and nobody else.
+func (h *Hub) known(w http.ResponseWriter, r *http.Request) {
+	from := caller(r)
+	if h.failed.tooMany(from) {
+		w.Header().Set("Retry-After", "1")
+		h.refuse(w, problem(http.StatusTooManyRequests, "too-many-attempts", "too many wrong tokens came from this address; wait a second and use the right one"))
+		return
+	}
+	token := ""
+	if header := r.Header.Values("Authorization"); len(header) == 1 {
+		if scheme, rest, ok := strings.Cut(header[0], " "); ok && strings.EqualFold(scheme, "Bearer") {
+			token = rest
+		}
+	}
+	name, ok := h.admins.of(token)
+	if !ok {
+		if token != "" {
+			h.failed.note(from)
+			h.logger.Warn("a wrong administrator's token", slog.String("remote", from.String()), slog.String("path", consent.Shown(r.URL.Path)))
+		}
+		w.Header().Set("WWW-Authenticate", `Bearer realm="isogate"`)
+		h.refuse(w, problem(http.StatusUnauthorized, "no-administrator",
+			"this needs the token of an administrator as Authorization: Bearer TOKEN; administrators are listed under hub.administrators of the configuration"))
+		return
+	}
+	actor := consent.Actor{Name: name, SignedIn: SignedIn}
+	r = r.WithContext(context.WithValue(r.Context(), actorKey{}, actor))
+	if _, pattern := h.mux.Handler(r); !h.patterns[pattern] {
+		h.nowhere(w, r)
+		return
+	}
+	h.mux.ServeHTTP(w, r)
+}
+
+// nowhere answers for a path or method that the API does not have.
+func (h *Hub) nowhere(w http.ResponseWriter, r *http.Request) {
+	var methods []string
+	for _, m := range []string{http.MethodGet, http.MethodPost} {
+		other := r.Clone(r.Context())
+		other.Method = m
+		if _, pattern := h.mux.Handler(other); h.patterns[pattern] {
+			methods = append(methods, m)
+		}
+	}
+	if len(methods) == 0 {
+		h.refuse(w, problem(http.StatusNotFound, "not-found", "the API has no such path; it is described at "+Prefix+"/openapi.json"))
+		return
+	}
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	h.refuse(w, problem(http.StatusMethodNotAllowed, "method", "this path takes "+strings.Join(methods, " and ")))
+}
+
+// caller is the address that a request came from: for IPv6 the network of one
+// customer, who has more addresses in it than there are tokens.
+func caller(r *http.Request) netip.Prefix {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	a := ap.Addr().Unmap().WithZone("")
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits)
+	return p
+}
+
+// Wrong tokens that one address may send at once, and then each second; and of how
+// many addresses that is remembered.
+const (
+	failuresAtOnce = 10
+	failuresEach   = 1
+	failuresOf     = 4096
+)
+
+// failures counts wrong tokens by address. A right one costs nothing. While an
+// address has none left, no token of it is tried at all: else guessing would go on
+// as fast as before.
+type failures struct {
+	mu sync.Mutex // guards by
+	by map[netip.Prefix]*rate.Limiter
+}
+
+func newFailures() *failures { return &failures{by: map[netip.Prefix]*rate.Limiter{}} }
+
+func (f *failures) tooMany(from netip.Prefix) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := f.by[from]
+	return l != nil && l.Tokens() < 1
+}
+
+func (f *failures) note(from netip.Prefix) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := f.by[from]
+	if l == nil {
+		if len(f.by) >= failuresOf {
+			f.forget()
+		}
+		l = rate.NewLimiter(failuresEach, failuresAtOnce)
+		f.by[from] = l
+	}
+	l.Allow()
+}
+
+// forget makes room: of those that have waited long enough first, else of any.
+func (f *failures) forget() {
+	for p, l := range f.by {
+		if l.Tokens() >= failuresAtOnce {
+			delete(f.by, p)
+		}
+	}
+	for p := range f.by {
+		if len(f.by) < failuresOf {
+			return
+		}
+		delete(f.by, p)
+	}
+}
