@@ -42,6 +42,8 @@ func (p *passage) inspect() {
 		return
 	}
 	p.status = 200
+	p.gate.cfg.Metrics.inspected.Inc()
+	defer p.gate.cfg.Metrics.inspected.Dec()
 	defer func() { _ = inside.Close() }()
 	stop := context.AfterFunc(p.ctx, inside.Cut)
 	defer stop()

@@ -23,9 +23,19 @@ type open struct {
 // tunnels, so that each change of the ledger costs a pass over them; nothing is
 // asked of the ledger per byte.
 type opens struct {
-	mu  sync.Mutex // guards all
-	all map[*open]struct{}
+	mu    sync.Mutex // guards what follows
+	all   map[*open]struct{}
+	pools map[pool]consent.Permit // by whose permit connections to a host are kept
 }
+
+// pool is a host that connections are kept to, as the client names it.
+type pool struct {
+	host string
+	port uint16
+}
+
+// maxPools bounds the hosts remembered; the client lets go of what is idle by itself.
+const maxPools = 4096
 
 // errCut says why a way out was cut; its text is for the journal.
 type errCut struct{ why string }
@@ -61,11 +71,28 @@ func (o *opens) len() int {
 	return len(o.all)
 }
 
-// check cuts what the state does not allow any more, and returns when the next
-// one ends by itself, zero if none does.
-func (o *opens) check(state *consent.State, now time.Time) (next time.Time) {
+// kept notes that connections to a host may be kept by a permit.
+func (o *opens) kept(at pool, p consent.Permit) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.pools == nil || len(o.pools) >= maxPools {
+		o.pools = map[pool]consent.Permit{}
+	}
+	o.pools[at] = p
+}
+
+// check cuts what the state does not allow any more, and returns when the next
+// one ends by itself, zero if none does. Connections to the hosts in stale are
+// not to be kept any longer.
+func (o *opens) check(state *consent.State, now time.Time) (next time.Time, stale []pool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for at, p := range o.pools {
+		if _, ok := state.Holds(p, now); !ok {
+			stale = append(stale, at)
+			delete(o.pools, at)
+		}
+	}
 	for w := range o.all {
 		p, ok := state.Holds(w.permit, now)
 		switch {
@@ -82,7 +109,7 @@ func (o *opens) check(state *consent.State, now time.Time) (next time.Time) {
 			next = w.until
 		}
 	}
-	return next
+	return next, stale
 }
 
 // Run cuts ways out as soon as the ledger does not allow them any more, until ctx
@@ -98,13 +125,15 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer wake.Stop()
 	for {
 		state, changed := g.cfg.Ledger.Watch()
-		next := g.opens.check(state, g.clock())
+		next, stale := g.opens.check(state, g.clock())
+		for _, at := range stale {
+			g.cfg.Client.CloseHost(at.host, at.port)
+		}
 		wait := time.Hour
 		if !next.IsZero() {
 			wait = max(next.Sub(g.clock()), time.Millisecond)
 		}
-		// A grant that ends sooner may be used at any moment; so look once a second.
-		wake.Reset(min(wait, time.Second))
+		wake.Reset(wait)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -112,6 +141,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 			if n := g.opens.len(); n > 0 {
 				g.cfg.Logger.Debug("the ledger changed", slog.Uint64("revision", state.Revision), slog.Int("open", n))
 			}
+		case <-g.ends: // something was opened that ends by itself
 		case <-wake.C:
 		}
 	}
@@ -124,6 +154,12 @@ func (p *passage) keep(whole bool) *refusal {
 	p.ctx = ctx
 	p.open = &open{permit: p.permit, whole: whole, until: p.permit.Until(), cancel: cancel}
 	p.gate.opens.add(p.open)
+	if !p.open.until.IsZero() {
+		select {
+		case p.gate.ends <- struct{}{}:
+		default:
+		}
+	}
 	// Asked again, now that a change will find it.
 	if now, ok := p.gate.cfg.Ledger.State().Holds(p.permit, p.gate.clock()); !ok || whole && !limitOf(now).Everything() {
 		return &refusal{status: 403, code: "no-consent", detail: "the grant was revoked at this moment"}
@@ -147,4 +183,18 @@ func (p *passage) cut() *refusal {
 		return nil
 	}
 	return &refusal{status: 403, code: "no-consent", detail: c.why}
+}
+
+// still asks once more, now that the entry is durable: recording may have taken
+// long enough for the grant to end, or for the ledger to fall silent.
+//
+// promise: P14
+func (p *passage) still() *refusal {
+	if p.open == nil {
+		return nil
+	}
+	if r := p.cut(); r != nil {
+		return r
+	}
+	return p.inTouch()
 }

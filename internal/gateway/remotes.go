@@ -96,9 +96,11 @@ func (p *passage) toRemote() {
 		p.refuse(p.wayToRemote()) || // match the app's transit
 		p.refuse(p.rewrite()) || // walk everything field by field, within the grant
 		p.refuse(p.spend(1, p.bytesOut)) || // within the budget
-		p.refuse(p.record()) { // durable before the first byte leaves
+		p.refuse(p.record()) || // durable before the first byte leaves
+		p.refuse(p.still()) { // the grant may have ended meanwhile
 		return
 	}
+	p.gate.opens.kept(pool{p.target.host, p.target.port}, p.permit)
 	if p.refuse(p.send()) { // through the guarded dialer
 		return
 	}

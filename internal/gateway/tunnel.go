@@ -42,7 +42,7 @@ func (p *passage) passUnread() {
 	}
 	p.in, p.body, p.scratch, p.url = nil, nil, nil, nil // a tunnel may be open for days
 	p.entry.URL, p.streams = p.via.name(), true
-	if p.refuse(p.record()) {
+	if p.refuse(p.record()) || p.refuse(p.still()) {
 		return
 	}
 	outside, err := p.gate.cfg.Dial(p.ctx, "tcp", p.rules.dialAddress(p.via))
@@ -57,6 +57,8 @@ func (p *passage) passUnread() {
 		return
 	}
 	p.status = 200
+	p.gate.cfg.Metrics.tunnels.Inc()
+	defer p.gate.cfg.Metrics.tunnels.Dec()
 	defer func() { _ = inside.Close() }()
 	t := &tunnel{p: p, inside: inside, outside: outside}
 	defer context.AfterFunc(p.ctx, t.cut)()
@@ -202,7 +204,8 @@ func (t *tunnel) pass(to, from net.Conn, deliver func([]byte) string) (why strin
 			return why
 		case err == nil:
 		case errors.Is(err, io.EOF):
-			if c, ok := to.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
+			if c, ok := to.(interface{ CloseWrite() error }); ok {
+				_ = c.CloseWrite() // fails if that side is gone as well, which its own direction tells
 				return ""
 			}
 			return "one side ended, and the other cannot be told"
