@@ -4,11 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/http1"
+	"github.com/isogate/isogate/internal/remote"
 )
 
 // Authority issues the certificates by which the gateway is a host to the apps
@@ -107,8 +107,12 @@ func (i *inspection) begin(x *http1.Exchange) *passage {
 // agrees refuses a Host that is not the one of the CONNECT and the TLS around it
 // ("Host of Troubles", CCS 2016; smokescreen issue 279).
 func (p *passage) agrees() *refusal {
-	host, port, bad := splitAuthority(strings.ToLower(p.x.Request.Authority), defaultPort(p.via.port))
-	if bad != "" || host != p.via.host || port != p.via.port {
+	var fallback uint16 // the port that a Host without one means: https's own, and no other
+	if p.via.port == 443 {
+		fallback = 443
+	}
+	host, port, err := remote.ParseAuthority(p.x.Request.Authority, fallback)
+	if err != nil || host != p.via.host || port != p.via.port {
 		p.x.Close() // whoever tries that once is not to be trusted with the connection
 		return &refusal{status: 421, code: "host", detail: "the Host of the request is not the host of the CONNECT"}
 	}
@@ -116,12 +120,4 @@ func (p *passage) agrees() *refusal {
 		return &refusal{status: 407, code: "unknown-caller", detail: "the source is not configured any more"}
 	}
 	return nil
-}
-
-// defaultPort is the port that a Host without one means: https's own, and no other.
-func defaultPort(port uint16) string {
-	if port == 443 {
-		return "443"
-	}
-	return ""
 }

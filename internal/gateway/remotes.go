@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"encoding/base64"
-	"net"
 	"strconv"
 	"strings"
 
@@ -133,50 +132,25 @@ func (p *passage) where() *refusal {
 	}
 	v := &via{source: p.source, party: consent.App(id.App), kinds: id.Kinds, region: p.rules.region}
 	p.entry.Purpose = isogate.App.String()
-	authority, fallback := req.Authority, ""
+	var port uint16 // where none is written
 	switch req.Form {
 	case http1.AuthorityForm:
 	case http1.AbsoluteForm:
 		if req.Scheme != "https" {
 			return &refusal{status: 403, code: "plaintext", detail: "what leaves must be encrypted; use an https address"}
 		}
-		fallback = "443"
+		port = 443
 	default:
 		return &refusal{status: 400, code: "no-remote", detail: "this door takes CONNECT host:port, and absolute addresses; configure it as a proxy"}
 	}
-	host, port, err := splitAuthority(authority, fallback)
-	if err == "" {
-		v.host, v.port = host, port
-		p.via = v
-		p.entry.Remote = v.name()
-		return nil
+	var err error
+	if v.host, v.port, err = remote.ParseAuthority(req.Authority, port); err != nil {
+		return &refusal{status: 403, code: "address", detail: err.Error()}
 	}
-	return &refusal{status: 403, code: "address", detail: err}
+	p.via = v
+	p.entry.Remote = v.name()
+	return nil
 }
-
-// splitAuthority makes the canonical host and the port of host[:port]; or says
-// what is wrong with it.
-func splitAuthority(authority, fallback string) (host string, port uint16, bad string) {
-	host, portText, err := net.SplitHostPort(authority)
-	if err != nil {
-		host, portText = authority, fallback
-	}
-	n, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil || n == 0 || strconv.FormatUint(n, 10) != portText {
-		return "", 0, "the port is not a plain number from 1 to 65535"
-	}
-	host, err = remote.CanonicalHost(host)
-	switch {
-	case err != nil:
-		return "", 0, err.Error()
-	case isAddress(host):
-		return "", 0, "an address is never granted to an app; use the host's name"
-	}
-	return host, uint16(n), ""
-}
-
-// isAddress reports whether a canonical host is an IP address.
-func isAddress(host string) bool { return net.ParseIP(host) != nil }
 
 // mode finds how the pack lets this app reach the host.
 func (p *passage) mode() *refusal {
