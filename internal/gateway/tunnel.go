@@ -142,7 +142,7 @@ func (t *tunnel) leave(b []byte) string {
 		return why
 	}
 	if t.p.spend(0, int64(len(b))) != nil {
-		return "cut: the budget for this host is spent"
+		return "cut: the transit's budget is spent"
 	}
 	t.out.Add(int64(len(b)))
 	return t.write(t.outside, b)
