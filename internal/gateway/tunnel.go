@@ -73,6 +73,8 @@ func (p *passage) passUnread() {
 	why := t.run(raw)
 	if r := p.cut(); r != nil {
 		why = r.detail
+	} else if why != "" && p.ctx.Err() != nil {
+		why = "cut: the gateway stopped, or the connection around the tunnel ended"
 	}
 	p.bytesOut, p.bytesIn = t.out.Load(), t.in.Load()
 	p.close(200, why)
