@@ -115,6 +115,11 @@ type streamConn struct {
 	body io.Closer
 }
 
+// Reset breaks the stream off, in both directions.
+func (s *streamConn) Reset() error {
+	return errors.Join(s.CloseWithError(context.Canceled), s.body.Close())
+}
+
 // Close implements [net.Conn].
 func (s *streamConn) Close() error { return errors.Join(s.PipeWriter.Close(), s.body.Close()) }
 
