@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 
 	"github.com/transparency-dev/merkle/rfc6962"
 	"github.com/transparency-dev/tessera/api/layout"
@@ -33,7 +32,7 @@ func (r *Reader) Verify(ctx context.Context, vkey string) (Report, error) {
 	}
 	if k.size == 0 {
 		if next > 0 {
-			return Report{}, fmt.Errorf("journal %s: %d entries: %w", r.dir, next, ErrNothingSealed)
+			return Report{}, fmt.Errorf("journal %s: %d entries: %w", r.place, next, ErrNothingSealed)
 		}
 		tenant, err := r.Tenant(ctx)
 		return Report{Tenant: tenant}, err
@@ -53,7 +52,7 @@ func (r *Reader) Verify(ctx context.Context, vkey string) (Report, error) {
 	if err != nil {
 		return Report{}, withoutLines(err)
 	}
-	if err := r.verifyLog(vkey, rep.Size); err != nil {
+	if err := r.verifyLog(ctx, vkey, rep.Size); err != nil {
 		return Report{}, err
 	}
 	rep.Unsealed = next - min(next, rep.Size)
@@ -72,17 +71,17 @@ func withoutLines(err error) error {
 }
 
 // verifyLog checks what others read of the log, given that its tiles are sound.
-func (r *Reader) verifyLog(vkey string, size uint64) error {
+func (r *Reader) verifyLog(ctx context.Context, vkey string, size uint64) error {
 	key, err := note.NewVerifier(vkey)
 	if err != nil {
 		return err
 	}
-	t := r.tree()
-	raw, err := t.published()
+	t := r.tree
+	raw, err := t.published(ctx)
 	if err != nil {
 		return r.wrap(err)
 	}
-	where := filepath.Join(t.dir, layout.CheckpointPath)
+	where := "the checkpoint in " + t.String()
 	cp, _, err := openCheckpoint(raw, key)
 	if err != nil {
 		return damaged(0, "%s is not signed by the key %s+%08x: %v", where, key.Name(), key.KeyHash(), err)
@@ -90,7 +89,7 @@ func (r *Reader) verifyLog(vkey string, size uint64) error {
 	// It may have moved on while the entries were read, or not yet.
 	at := min(cp.Size, size)
 	if at == cp.Size {
-		root, err := t.root(at)
+		root, err := t.root(ctx, at)
 		if err != nil {
 			return r.wrap(err)
 		}
@@ -100,11 +99,11 @@ func (r *Reader) verifyLog(vkey string, size uint64) error {
 	}
 	for seq := uint64(0); seq < at; {
 		end := blockEnd(seq, at)
-		bundle, err := t.bundle(seq/layout.EntryBundleWidth, at)
+		bundle, err := t.bundle(ctx, seq/layout.EntryBundleWidth, at)
 		if err != nil {
 			return damaged(0, "the log's bundle of the entries from %d on cannot be read: %v", seq, err)
 		}
-		leaves, err := t.leaves(seq, end, at)
+		leaves, err := t.leaves(ctx, seq, end, at)
 		if err != nil {
 			return r.wrap(err)
 		}

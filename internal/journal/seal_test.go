@@ -362,7 +362,7 @@ func TestCrashBeforeSignature(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = r.Close()
-	if _, err := r.tree().grow(t.Context(), was, slices.Repeat([][]byte{[]byte("another entry")}, 10)); err != nil {
+	if _, err := r.tree.grow(t.Context(), was, slices.Repeat([][]byte{[]byte("another entry")}, 10)); err != nil {
 		t.Fatal(err)
 	}
 	j, _ := open(t, key.config(dir))
@@ -392,7 +392,7 @@ func TestKeepIsCompareAndSwap(t *testing.T) {
 		t.Fatal(err)
 	}
 	older := &kept{root: rfc6962.DefaultHasher.EmptyRoot(), tree: ranges.NewEmptyRange(0)}
-	err = j.queue.run(t.Context(), func(ctx context.Context, st *store) error { return st.keep(ctx, older, now) })
+	err = j.seal.seat.keep(t.Context(), older, now)
 	if !errors.Is(err, errOvertaken) {
 		t.Fatalf("a checkpoint made from an older one: %v", err)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // change runs SQL on a journal's database behind its back.
-func change(t *testing.T, dir, query string, args ...any) {
+func change(t testing.TB, dir, query string, args ...any) {
 	t.Helper()
 	db, err := sql.Open("sqlite", dsn(filepath.Join(dir, dbName)))
 	if err != nil {
