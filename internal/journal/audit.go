@@ -10,6 +10,8 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 	"github.com/transparency-dev/tessera/api/layout"
 	"golang.org/x/mod/sumdb/note"
+
+	"github.com/isogate/isogate"
 )
 
 // Verify checks the journal in its directory as [VerifyExport] checks an export,
@@ -70,7 +72,43 @@ func withoutLines(err error) error {
 	return err
 }
 
-// verifyLog checks what others read of the log, given that its tiles are sound.
+// outbox is the seqs that followers are told, nil for a journal from before there
+// was any.
+func (r *Reader) outbox(ctx context.Context) (map[uint64]bool, error) {
+	if r.remote == nil {
+		var there int
+		if err := r.db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = 'outbox'`).Scan(&there); err != nil || there == 0 {
+			return nil, r.wrap(err)
+		}
+	}
+	rows, err := r.db.QueryContext(ctx, `SELECT seq FROM outbox`)
+	if err != nil {
+		return nil, r.wrap(err)
+	}
+	defer rows.Close()
+	all := map[uint64]bool{}
+	for rows.Next() {
+		var seq int64
+		if err := rows.Scan(&seq); err != nil {
+			return nil, r.wrap(err)
+		}
+		all[uint64(seq)] = true //nolint:gosec // never negative
+	}
+	return all, r.wrap(rows.Err())
+}
+
+// announces reports whether an entry is one that followers must be told of. Few
+// have the bytes of one, so few are read.
+func announces(body []byte) bool {
+	if !bytes.Contains(body, appendMember(nil, "kind", string(isogate.KindConsent))) {
+		return false
+	}
+	e, err := decode(body)
+	return err == nil && announced(e.Kind)
+}
+
+// verifyLog checks what others read of the log, given that its tiles are sound, and
+// that the outbox leaves nothing out.
 func (r *Reader) verifyLog(ctx context.Context, vkey string, size uint64) error {
 	key, err := note.NewVerifier(vkey)
 	if err != nil {
@@ -97,6 +135,10 @@ func (r *Reader) verifyLog(ctx context.Context, vkey string, size uint64) error 
 			return damaged(0, "%s covers %d entries with another root than the database has: two histories were signed", where, at)
 		}
 	}
+	outbox, err := r.outbox(ctx)
+	if err != nil {
+		return err
+	}
 	for seq := uint64(0); seq < at; {
 		end := blockEnd(seq, at)
 		bundle, err := t.bundle(ctx, seq/layout.EntryBundleWidth, at)
@@ -110,6 +152,9 @@ func (r *Reader) verifyLog(ctx context.Context, vkey string, size uint64) error 
 		for i := range leaves {
 			if i >= len(bundle) || !bytes.Equal(rfc6962.DefaultHasher.HashLeaf(bundle[i]), leaves[i]) {
 				return &DamageError{[]Damage{{Entry: true, Seq: seq + uint64(i), What: "its copy in the log's bundle is not what was sealed; the database has it right"}}}
+			}
+			if outbox != nil && !outbox[seq+uint64(i)] && announces(bundle[i]) {
+				return &DamageError{[]Damage{{Entry: true, Seq: seq + uint64(i), ID: idOf(bundle[i]), What: "it was taken out of the outbox: gateways that start do not hear of it"}}}
 			}
 		}
 		seq = end

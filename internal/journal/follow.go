@@ -210,9 +210,9 @@ type looker interface {
 
 // sightQuery is one statement, and so of one moment in both databases: the end of
 // the journal, the entry before the seq $1, and what the outbox has from there on.
-// Bodies are looked up one by one, whatever the planner thinks of it.
-const sightQuery = `SELECT n.next, n.id, (SELECT substr(body, 9, 26) FROM entry WHERE seq = $1 - 1), o.seq, (SELECT body FROM entry WHERE seq = o.seq)
-	FROM (SELECT seq + 1 AS next, substr(body, 9, 26) AS id FROM entry ORDER BY seq DESC LIMIT 1) n
+// An ID is at its fixed place (see idOffset). Bodies are looked up one by one, whatever the planner thinks of it.
+const sightQuery = `SELECT n.next, n.id, (SELECT substr(body, 8, 26) FROM entry WHERE seq = $1 - 1), o.seq, (SELECT body FROM entry WHERE seq = o.seq)
+	FROM (SELECT seq + 1 AS next, substr(body, 8, 26) AS id FROM entry ORDER BY seq DESC LIMIT 1) n
 	LEFT JOIN (SELECT seq FROM outbox WHERE seq >= $1 ORDER BY seq LIMIT $2) o ON true
 	ORDER BY o.seq`
 

@@ -201,9 +201,11 @@ func (j *Journal) openShared(ctx context.Context) (tree, seat, error) {
 	if err != nil {
 		return tree{}, nil, err
 	}
-	if j.store, err = openPostgres(ctx, at, &j.cfg); err != nil {
+	shared, err := openPostgres(ctx, at, &j.cfg)
+	if err != nil {
 		return tree{}, nil, err
 	}
+	j.store = shared
 	if j.Reader, err = openShared(ctx, at); err != nil {
 		return tree{}, nil, err
 	}

@@ -53,6 +53,7 @@ func TestTamperedStateIsNamed(t *testing.T) {
 		{name: "the newest rows removed", query: `DELETE FROM entry WHERE seq > 290`, want: "entry 291: it is missing"},
 		{name: "the checkpoint put back", query: `UPDATE checkpoint SET size = 1`, want: "the checkpoint in the database was changed"},
 		{name: "the note changed", query: `UPDATE checkpoint SET note = CAST(replace(CAST(note AS TEXT), 'isogate/acme', 'isogate/acne') AS BLOB)`, want: "the log is called"},
+		{name: "a consent kept from followers", query: `DELETE FROM outbox`, want: "entry 42 (01"},
 		{name: "a bundle changed", file: "tile/entries/000", want: "entry 7: its copy in the log's bundle"},
 		{name: "a tile changed", file: "tile/0/000", want: "a leaf hash was changed; the entries themselves verify"},
 		{name: "the published checkpoint changed", file: "checkpoint", want: "is not signed by the key"},
@@ -61,7 +62,11 @@ func TestTamperedStateIsNamed(t *testing.T) {
 			key, dir := newKey(t, "isogate/acme"), t.TempDir()
 			j, stop := open(t, key.config(dir))
 			for i := range 300 {
-				if err := j.AppendLater(egress(i)); err != nil {
+				e := egress(i)
+				if i == 42 {
+					e = consent(i)
+				}
+				if err := j.AppendLater(e); err != nil {
 					t.Fatal(err)
 				}
 			}
