@@ -229,6 +229,7 @@ shared_buffers = 32MB
 wal_level = replica
 max_wal_senders = 4
 hot_standby = on
+wal_retrieve_retry_interval = 100ms
 ssl = on
 ssl_cert_file = 'server.crt'
 ssl_key_file = 'server.key'
@@ -276,6 +277,16 @@ func (pg *PG) certify() error {
 		}
 	}
 	return nil
+}
+
+// Listen has the server take connections at another address too, from the network
+// there, from its next start on.
+func (pg *PG) Listen(address, network string) {
+	pg.tb.Helper()
+	if err := errors.Join(pg.configure("postgresql.conf", "\nlisten_addresses = '127.0.0.1, "+address+"'\n"),
+		pg.configure("pg_hba.conf", "\nhost all all "+network+" trust\n")); err != nil {
+		pg.tb.Fatalf("the server's configuration: %v", err)
+	}
 }
 
 // Certificate is the file of the server's certificate, which is its own authority.
