@@ -77,16 +77,11 @@ func newEndpoint(url string, tenant isogate.Tenant, dial DialFunc) (*endpoint, e
 	if err != nil {
 		return nil, err
 	}
-	e := &endpoint{config: config, tenant: tenant, schema: schemaOf(tenant), dial: dial}
-	hosts := make([]string, 0, len(servers(config)))
-	for _, s := range servers(config) {
-		if err := s.trusted(); err != nil {
-			return nil, err
-		}
-		if at := s.address(); !slices.Contains(hosts, at) {
-			hosts = append(hosts, at)
-		}
+	hosts, err := DatabaseServers(url)
+	if err != nil {
+		return nil, err
 	}
+	e := &endpoint{config: config, tenant: tenant, schema: schemaOf(tenant), dial: dial}
 	e.place = fmt.Sprintf("postgres://%s/%s schema %s", strings.Join(hosts, ","), config.Database, e.schema)
 
 	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
@@ -162,7 +157,8 @@ func (s server) trusted() error {
 }
 
 // DatabaseServers are the servers that a database's URL names, as host:port: what a
-// journal's Dial is called with.
+// journal's Dial is called with. It refuses a URL that Open would refuse, and connects
+// to nothing.
 func DatabaseServers(url string) ([]string, error) {
 	config, err := parseURL(url)
 	if err != nil {
@@ -170,6 +166,9 @@ func DatabaseServers(url string) ([]string, error) {
 	}
 	var all []string
 	for _, s := range servers(config) {
+		if err := s.trusted(); err != nil {
+			return nil, err
+		}
 		if at := s.address(); !slices.Contains(all, at) {
 			all = append(all, at)
 		}
