@@ -294,7 +294,7 @@ func (f *ledgerFlags) read(ctx context.Context) (*config, *consent.State, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := readState(ctx, cfg.State)
+	s, err := readState(ctx, cfg)
 	return cfg, s, err
 }
 
