@@ -271,9 +271,9 @@ func (a *actor) post(e *env, path string, body map[string]any) error {
 }
 
 func showDone(w io.Writer, d *hub.Done) {
-	_, _ = fmt.Fprintf(w, "%s   %s, entry %s\n", d.Act, d.Party, d.Entry)
+	_, _ = fmt.Fprintf(w, "%-11s%s, entry %s\n", d.Act, d.Party, d.Entry)
 	if d.Consent != nil && d.Consent.Kind == hub.KindGrant {
-		_, _ = fmt.Fprintf(w, "grant     %s\n", d.Consent.ID)
+		_, _ = fmt.Fprintf(w, "%-11s%s\n", "grant", d.Consent.ID)
 	}
 	if d.Detail != "" {
 		_, _ = fmt.Fprintf(w, "%s.\n", printable(d.Detail))
