@@ -16,7 +16,6 @@ import (
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/hub"
-	"github.com/isogate/isogate/internal/policy"
 )
 
 // consentCmd is how administrators decide.
@@ -108,11 +107,7 @@ func (c *consentShowCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	pack, err := loadPolicy(cfg.Pack)
-	if err != nil {
-		return err
-	}
-	v, found, err := hub.FindConsent(state, isogate.EntryID(c.ID), describer{pack: func() *policy.Pack { return pack }, now: e.Now}.describe, e.Now())
+	v, found, err := hub.FindConsent(state, isogate.EntryID(c.ID), onDisk(cfg, e).describe, e.Now())
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 
 // describer tells administrators what would leave over a row, by the pack in force.
 type describer struct {
-	pack func() *policy.Pack
+	pack func() *policy.Pack // its answer is nil while no pack loads
 	now  func() time.Time
 	// sources are those that send for an app; nil is the app itself alone.
 	sources func(app isogate.Source) []isogate.Source
@@ -22,6 +22,9 @@ type describer struct {
 // describe is a [consent.Describe].
 func (d describer) describe(party consent.Party, row remote.Row) consent.Egress {
 	pack := d.pack()
+	if pack == nil { // whoever acts may have to revoke; granting, the Hub refuses
+		return consent.Egress{Words: "the pack does not load, so that nobody can say what would leave: see isogate pack check"}
+	}
 	out := consent.Egress{Pack: pack.Plan().Digest}
 	if name, is := party.Transit(); is {
 		t, found := pack.Plan().Transit(name)

@@ -76,7 +76,7 @@ type PromptRow struct {
 
 // Egress is what would leave over a row, by the pack in force.
 type Egress struct {
-	Pack string `json:"pack"` // digest of the pack
+	Pack string `json:"pack"` // digest of the pack; "" if none is known, and then nothing can be granted
 	Ways []Way  `json:"ways,omitempty"`
 	// Words says what the ways mean together, above all when there are none.
 	Words string `json:"words"`

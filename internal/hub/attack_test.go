@@ -127,6 +127,8 @@ func TestAttackStalePrompt(t *testing.T) {
 	}
 	o.pack = "sha256:02"
 	o.grant("ada", c, "").want(409, "stale-prompt", "look again")
+	o.pack = ""
+	o.grant("ada", into[Consent](o.call("ada", "GET", "/consents/"+string(c.ID), "").want(200)), "").want(409, "no pack is known")
 	o.pack = "sha256:01"
 	o.call("ada", "POST", "/apps", manifest("Bot", api, "more.example.com")).want(200)
 	o.grant("ada", c, "").want(409, "invalidated")
