@@ -13,14 +13,14 @@ import (
 // certificates are the door's own certificate and the authorities of its
 // callers. They can be replaced while the door is open.
 type certificates struct {
+	key     string // of the configuration
 	files   tlsConfig
 	pair    atomic.Pointer[tls.Certificate]
 	clients atomic.Pointer[x509.CertPool]
 }
 
-func loadCertificates(files tlsConfig, now time.Time) (*certificates, error) {
-	const key = "gateway.transits.tls"
-	c := &certificates{files: files}
+func loadCertificates(key string, files tlsConfig, now time.Time) (*certificates, error) {
+	c := &certificates{key: key, files: files}
 	pair, err := loadPair(key, files.Cert, files.Key, now)
 	if err != nil {
 		return nil, err
@@ -34,6 +34,11 @@ func loadCertificates(files tlsConfig, now time.Time) (*certificates, error) {
 		c.clients.Store(pool)
 	}
 	return c, nil
+}
+
+// again reads the same files anew.
+func (c *certificates) again(now time.Time) (*certificates, error) {
+	return loadCertificates(c.key, c.files, now)
 }
 
 // take puts what another has loaded in force here.

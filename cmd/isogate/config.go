@@ -14,6 +14,8 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/gateway"
+	"github.com/isogate/isogate/internal/remote"
 )
 
 // config is isogate.yaml. It is read strictly: an unknown key, a duplicate key
@@ -22,6 +24,9 @@ import (
 type config struct {
 	// Tenant is the one customer that this process serves.
 	Tenant isogate.Tenant `yaml:"tenant"`
+	// Region is where the tenant is, as apps' manifests name regions: EU, US, …; ""
+	// has those of their addresses alone that are for every region.
+	Region string `yaml:"region"`
 	// State is the directory of the journal, keys and checkpoints.
 	State string `yaml:"state"`
 	// Database is a postgres:// URL where more than one gateway serves the tenant; "" is SQLite under State.
@@ -111,6 +116,28 @@ type sourceConfig struct {
 	SPIFFE string `yaml:"spiffe"`
 	// TokenSHA256 is the SHA-256 of the source's bearer token, in hex.
 	TokenSHA256 string `yaml:"token_sha256"`
+	// App is the app whose grants hold for what the source sends by door two; "" is
+	// the source itself, if its name is that of an app.
+	App isogate.Source `yaml:"app"`
+	// Kinds is what the source's traffic by door two is, such as [client, images] for
+	// what carries an app's pages; by default it is that of the app's servers.
+	Kinds []string `yaml:"kinds"`
+}
+
+// id is the source as the gateway knows it.
+func (s sourceConfig) id() (gateway.SourceID, error) {
+	id := gateway.SourceID{Name: s.Name, SPIFFE: s.SPIFFE, TokenSHA256: s.TokenSHA256, App: s.App}
+	for _, name := range s.Kinds {
+		k, err := remote.ParseKind(name)
+		if err == nil && k == remote.TransitWay {
+			err = errors.New("the kind transit is not an app's")
+		}
+		if err != nil {
+			return gateway.SourceID{}, fmt.Errorf("source %s: kinds: %w", s.Name, err)
+		}
+		id.Kinds = append(id.Kinds, k)
+	}
+	return id, nil
 }
 
 type journalConfig struct {
@@ -223,6 +250,13 @@ func (c *config) check() error {
 	if t := c.Gateway.Transits.TLS; t.Cert == "" || t.Key == "" {
 		bad("gateway.transits.tls: cert and key are both needed: callers reach the gateway over TLS only")
 	}
+	if r := c.Gateway.Remotes; r.Listen == "" && r.TLS != (tlsConfig{}) {
+		bad("gateway.remotes.listen: is missing, but gateway.remotes.tls is there; give host:port")
+	} else if (r.TLS.Cert == "") != (r.TLS.Key == "") {
+		bad("gateway.remotes.tls: cert and key go together")
+	} else if r.TLS.ClientCA != "" {
+		bad("gateway.remotes.tls.client_ca: the authorities of callers are gateway.transits.tls.client_ca for both doors; remove it")
+	}
 	if u := c.Gateway.Upstream; (u.Cert == "") != (u.Key == "") {
 		bad("gateway.upstream: cert and key go together")
 	}
@@ -245,6 +279,12 @@ func (c *config) check() error {
 		}
 		if s.SPIFFE != "" {
 			needCA = true
+		}
+		if s.App != "" && (!strings.HasPrefix(string(s.App), "app/") || isogate.CheckName(string(s.App), true) != nil) {
+			bad("%s.app: %q is not the name of an app; write app/NAME", at, s.App)
+		}
+		if _, err := s.id(); err != nil {
+			bad("%s: %w", at, err)
 		}
 		if s.TokenSHA256 != "" && !isHex(s.TokenSHA256, 32) {
 			bad("%s.token_sha256: is not 64 hexadecimal digits; make it with: printf %%s TOKEN | sha256sum", at)
@@ -303,7 +343,7 @@ func (c *config) defaults() {
 // resolve makes every path of the file relative to the file's own directory.
 func (c *config) resolve(dir string) {
 	g := &c.Gateway
-	for _, p := range []*string{&c.State, &c.Pack, &g.Transits.TLS.Cert, &g.Transits.TLS.Key, &g.Transits.TLS.ClientCA,
+	for _, p := range []*string{&c.State, &c.Pack, &g.Transits.TLS.Cert, &g.Transits.TLS.Key, &g.Transits.TLS.ClientCA, &g.Remotes.TLS.Cert, &g.Remotes.TLS.Key,
 		&g.Upstream.Roots, &g.Upstream.Cert, &g.Upstream.Key, &c.Keys.KEK, &c.Hub.TLS.Cert, &c.Hub.TLS.Key} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)

@@ -72,13 +72,15 @@ type server struct {
 	client  *http1.Client
 	traces  *traces
 	office  *office
+	remotes *remotes // nil where there is no second door
 
-	transits net.Listener
-	hub      net.Listener
-	door     *http1.Server
-	health   *http.Server
-	certs    *certificates
-	primary  uint32 // the key that the journal last named as the primary; owned by reload once it runs
+	intercept interception
+	transits  net.Listener
+	hub       net.Listener
+	door      *http1.Server
+	health    *http.Server
+	certs     *certificates
+	primary   uint32 // the key that the journal last named as the primary; owned by reload once it runs
 }
 
 // newServer opens, checks and binds everything, so that what can be wrong is
@@ -90,9 +92,6 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 			s.release()
 		}
 	}()
-	if cfg.Gateway.Remotes.Listen != "" {
-		logger.Warn("gateway.remotes is set, but this version has no door for apps: nothing listens there", slog.String("listen", cfg.Gateway.Remotes.Listen))
-	}
 	if cfg.Hub.OIDC.Issuer != "" {
 		logger.Warn("hub.oidc is set, but this version's hub has no pages: it answers /healthz, /readyz and /metrics")
 	}
@@ -101,7 +100,7 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 		return nil, err
 	}
 	plan := pack.Plan()
-	if s.certs, err = loadCertificates(cfg.Gateway.Transits.TLS, now()); err != nil {
+	if s.certs, err = loadCertificates("gateway.transits.tls", cfg.Gateway.Transits.TLS, now()); err != nil {
 		return nil, err
 	}
 	var created bool
@@ -140,6 +139,9 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 	if s.transits, err = net.Listen("tcp", cfg.Gateway.Transits.Listen); err != nil {
 		return nil, fmt.Errorf("gateway.transits.listen: %w; stop what listens there, or choose another port", err)
 	}
+	if err := s.listenRemotes(); err != nil {
+		return nil, err
+	}
 	if cfg.Hub.Listen != "" {
 		if s.hub, err = net.Listen("tcp", cfg.Hub.Listen); err != nil {
 			return nil, fmt.Errorf("hub.listen: %w; stop what listens there, or choose another port", err)
@@ -152,29 +154,27 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 	if s.traces, err = newTraces(ctx, cfg.Traces, dialer.DialContext); err != nil {
 		return nil, err
 	}
+	intercepts, err := s.loadInterception()
+	if err != nil {
+		return nil, err
+	}
 	limits := payload.Limits{Depth: cfg.Gateway.Limits.Depth, Body: int64(cfg.Gateway.Limits.Body)}
 	s.gate, err = gateway.New(gateway.Config{
 		Journal: s.journal, Rules: rules, Client: s.client, Logger: logger, Metrics: metrics, Now: now,
 		Hold: int64(cfg.Gateway.Limits.Hold), Limits: limits, Tracer: s.traces.tracer(),
+		Ledger: s.office.ledger, Dial: dialer.DialContext, Authority: &s.intercept,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.door = &http1.Server{
-		Handler: s.gate,
-		TLS:     s.certs.config(),
-		Limits:  http1.Limits{Header: int(cfg.Gateway.Limits.Header), Body: int64(cfg.Gateway.Limits.Body)},
-		Timeouts: http1.Timeouts{
-			Drain: time.Duration(cfg.Gateway.Drain),
-		},
-		ConnLimit: cfg.Gateway.Limits.Connections,
-		Logger:    logger,
-		HandshakeFailed: func(remote netip.AddrPort, err error) {
-			logger.Info("a TLS handshake failed", slog.String("remote", remote.String()), slog.Any("error", err))
-		},
-	}
+	s.door = s.newDoor(s.gate)
+	s.door.TLS = s.certs.config()
+	s.serveRemotes()
 	s.health = newHealth(registry, s.journal.Ready, func() string { return s.gate.Rules().Plan().Digest }, s.office)
 	s.admit(created, plan)
+	if intercepts {
+		s.later(interceptEntry(s.intercept.current.Load()))
+	}
 	return s, nil
 }
 
@@ -209,9 +209,14 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	ledgerCtx, stopLedger := context.WithCancel(journalCtx)
 	defer stopLedger()
 	go s.office.run(ledgerCtx)
+	cutter := make(chan error, 1)
+	go func() { cutter <- s.gate.Run(ledgerCtx) }()
 
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.door.Serve(gctx, s.transits) })
+	if s.remotes != nil {
+		g.Go(func() error { return s.remotes.run(gctx) })
+	}
 	if s.hub != nil {
 		g.Go(func() error {
 			serve := s.health.Serve
@@ -228,7 +233,7 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 			return s.health.Close()
 		})
 	}
-	g.Go(func() error { return giveBack(gctx, s.gate.Began) })
+	g.Go(func() error { return giveBack(gctx, s.gate.Activity) })
 	g.Go(func() error { return s.office.failed(gctx) })
 	g.Go(func() error {
 		for {
@@ -240,13 +245,13 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 			}
 		}
 	})
-	s.logger.Info("serving", slog.String("tenant", string(s.cfg.Tenant)), slog.String("transits", s.transits.Addr().String()), slog.String("hub", addr(s.hub)),
+	s.logger.Info("serving", slog.String("tenant", string(s.cfg.Tenant)), slog.String("transits", s.transits.Addr().String()), slog.String("remotes", addr(s.appListener())), slog.String("hub", addr(s.hub)),
 		slog.String("pack", s.gate.Rules().Plan().Digest), slog.String("verifier", s.keys.Verifier()))
 	err := g.Wait()
 	s.logger.Info("drained")
 	s.client.CloseIdle()
 	stopLedger()
-	err = errors.Join(err, <-s.office.ran)
+	err = errors.Join(err, <-s.office.ran, <-cutter)
 	stopJournal()
 	err = errors.Join(err, <-recorder)
 	return errors.Join(err, raiseFloor(context.WithoutCancel(ctx), s.cfg.State, 0), s.traces.stop(context.WithoutCancel(ctx)))
@@ -260,13 +265,21 @@ func (s *server) reload() {
 	pack, err := loadPolicy(s.cfg.Pack)
 	var certs *certificates
 	if err == nil {
-		certs, err = loadCertificates(s.certs.files, s.now())
+		certs, err = s.certs.again(s.now())
 	}
 	if err == nil {
 		err = s.loadHubCertificate(s.office)
 	}
 	if err == nil { // last of what is read: a keyring takes what it reads at once
 		_, err = s.keys.Reload()
+	}
+	var remoteCerts *certificates
+	if err == nil && s.remotes != nil && s.remotes.certs != nil {
+		remoteCerts, err = s.remotes.certs.again(s.now())
+	}
+	var intercepts bool
+	if err == nil {
+		intercepts, err = s.loadInterception()
 	}
 	var rules *gateway.Rules
 	if err == nil {
@@ -279,6 +292,12 @@ func (s *server) reload() {
 		return
 	}
 	s.certs.take(certs)
+	if remoteCerts != nil {
+		s.remotes.certs.take(remoteCerts)
+	}
+	if intercepts {
+		s.later(interceptEntry(s.intercept.current.Load()))
+	}
 	s.gate.Swap(rules)
 	s.office.pack.Store(pack)
 	plan := pack.Plan()
@@ -296,7 +315,11 @@ func (s *server) reload() {
 func (s *server) rules(plan *policy.Plan, callers *x509.CertPool) (*gateway.Rules, error) {
 	ids := make([]gateway.SourceID, 0, len(s.cfg.Sources))
 	for _, src := range s.cfg.Sources {
-		ids = append(ids, gateway.SourceID{Name: src.Name, SPIFFE: src.SPIFFE, TokenSHA256: src.TokenSHA256})
+		id, err := src.id()
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
 	}
 	sources, err := gateway.NewSources(ids, callers)
 	if err != nil {
@@ -305,6 +328,7 @@ func (s *server) rules(plan *policy.Plan, callers *x509.CertPool) (*gateway.Rule
 	return gateway.NewRules(gateway.RulesConfig{
 		Tenant: s.cfg.Tenant, Plan: plan, Sources: sources, Keys: s.keys,
 		Hosts: s.cfg.Gateway.Upstream.Hosts, EmailDomain: s.cfg.Gateway.Upstream.EmailDomain,
+		Region: s.cfg.Region,
 	})
 }
 
@@ -312,7 +336,7 @@ func (s *server) rules(plan *policy.Plan, callers *x509.CertPool) (*gateway.Rule
 func (s *server) newDialer() *remote.Dialer {
 	up := s.cfg.Gateway.Upstream
 	var self []netip.AddrPort
-	for _, l := range []net.Listener{s.transits, s.hub} {
+	for _, l := range []net.Listener{s.transits, s.appListener(), s.hub} {
 		if l == nil {
 			continue
 		}
@@ -353,9 +377,17 @@ func (s *server) newClient(dial dialFunc) (*http1.Client, error) {
 	}, nil
 }
 
+// appListener is the second door's, or nil.
+func (s *server) appListener() net.Listener {
+	if s.remotes == nil {
+		return nil
+	}
+	return s.remotes.listener
+}
+
 // release closes what was opened, also when only some of it was.
 func (s *server) release() {
-	for _, l := range []net.Listener{s.transits, s.hub} {
+	for _, l := range []net.Listener{s.transits, s.appListener(), s.hub} {
 		if l != nil {
 			_ = l.Close()
 		}

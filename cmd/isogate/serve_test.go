@@ -115,7 +115,7 @@ func (s *site) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-var serving = regexp.MustCompile(`msg=serving .*transits=(\S+) hub=(\S+)`)
+var serving = regexp.MustCompile(`msg=serving .*transits=(\S+) remotes=\S+ hub=(\S+)`)
 
 // start starts the gateway and waits until it serves.
 func (s *site) start() {

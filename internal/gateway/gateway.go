@@ -83,7 +83,7 @@ type Gateway struct {
 	cfg       Config
 	rules     atomic.Pointer[Rules]
 	strangers *strangers
-	began     atomic.Uint64
+	activity  atomic.Uint64
 	latest    atomic.Int64 // the latest time, in Unix nanoseconds, that a request was judged by
 	passages  sync.Pool    // of *passage
 	opens     opens
@@ -114,8 +114,8 @@ func New(cfg Config) (*Gateway, error) {
 // with; every request that begins afterwards has the new ones.
 func (g *Gateway) Swap(r *Rules) { g.rules.Store(r) }
 
-// Began is how many requests have begun since the start.
-func (g *Gateway) Began() uint64 { return g.began.Load() }
+// Activity grows whenever a request or tunnel begins or ends.
+func (g *Gateway) Activity() uint64 { return g.activity.Load() }
 
 // Rules returns the rules in force.
 func (g *Gateway) Rules() *Rules { return g.rules.Load() }
@@ -171,7 +171,7 @@ func (g *Gateway) begin(x *http1.Exchange) *passage {
 	p.gate, p.x, p.rules, p.began = g, x, g.rules.Load(), time.Now()
 	p.now, p.ctx = g.clock(), x.Context()
 	p.entry = isogate.Entry{Kind: isogate.KindEgress, Method: x.Request.Method, Pack: p.rules.plan.Digest, Fields: p.entry.Fields[:0]}
-	g.began.Add(1)
+	g.activity.Add(1)
 	g.cfg.Metrics.inflight.Inc()
 	return p
 }
@@ -205,6 +205,7 @@ func (g *Gateway) end(p *passage) {
 		}
 	}
 	p.release()
+	g.activity.Add(1)
 	g.cfg.Metrics.inflight.Dec()
 	g.cfg.Metrics.done(p, p.status, time.Since(p.began).Seconds())
 	p.trace()

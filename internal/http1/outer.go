@@ -36,8 +36,7 @@ func (c *conn) otherProtocol(ctx context.Context) bool {
 type Outer struct{ c *conn }
 
 // Serve reads requests from nc, which runs inside the connection, and has h
-// answer them, with the limits and timeouts of the server and in origin form
-// alone. It returns, with nc closed, when the client has ended nc, when a request
+// answer them, with the limits, timeouts and forms of the server. It returns, with nc closed, when the client has ended nc, when a request
 // was malformed, when the server drains and no request is under way, when it
 // gives up draining, or when ctx ends: that cuts off what is being read or
 // written and ends the contexts of the exchanges. ConnLimit does not count nc.
@@ -50,11 +49,11 @@ func (o Outer) Serve(ctx context.Context, nc net.Conn, state *tls.ConnectionStat
 	if t, ok := nc.(*tls.Conn); ok {
 		raw = t.NetConn()
 	}
-	o.c.inside(ctx, &conn{raw: raw, nc: nc, tls: state, h: h, free: true})
+	o.c.inside(ctx, &conn{raw: raw, nc: nc, tls: state, h: h, free: true, forms: o.c.v.Forms})
 }
 
 // Serve reads requests from nc, which came out of the exchange's Tunnel, and has
-// h answer them: see [Outer.Serve]. When ctx ends, the tunnel is cut off with
+// h answer them, in origin form alone: see [Outer.Serve]. When ctx ends, the tunnel is cut off with
 // nc. While no request is under way, the tunnel makes room for a new connection
 // like any that is idle, if ConnLimit is reached. It panics before Tunnel.
 func (x *Exchange) Serve(ctx context.Context, nc net.Conn, state *tls.ConnectionState, h Handler) {
@@ -65,8 +64,13 @@ func (x *Exchange) Serve(ctx context.Context, nc net.Conn, state *tls.Connection
 }
 
 // inside runs the inner connection in, made ready but for what it has of c.
+//
+// promise: P14
 func (c *conn) inside(ctx context.Context, in *conn) {
-	in.v, in.remote, in.forms = c.v, c.remote, OriginForm
+	in.v, in.remote = c.v, c.remote
+	if in.forms == 0 {
+		in.forms = OriginForm
+	}
 	in.bind()
 	defer func() { _ = in.nc.Close() }()
 	if !c.v.enter(in) {

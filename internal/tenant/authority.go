@@ -77,8 +77,6 @@ type Authority struct {
 	leaves leaves
 }
 
-var errNotOpen = errors.New("keyring: not open; use Open")
-
 // Authority reads the tenant's interception authority. Every call gives a new
 // one, with a key of its own for the hosts' certificates and none kept yet. The
 // error wraps [fs.ErrNotExist] where there is none. Once the key-encryption key

@@ -268,7 +268,7 @@ func der(tag byte, parts ...[]byte) []byte {
 	case n < 0x100:
 		b = append(b, 0x81, byte(n))
 	default:
-		b = append(b, 0x82, byte(n>>8), byte(n)) //nolint:gosec // a host's name has 253 bytes at the most
+		b = append(b, 0x82, byte(n>>8), byte(n))
 	}
 	for _, p := range parts {
 		b = append(b, p...)
