@@ -115,7 +115,7 @@ func onDisk(cfg *config, e *env) describer {
 		}
 		return p
 	})
-	return describer{pack: pack, now: e.Now}
+	return describer{pack: pack, now: e.Now, sources: cfg.senders}
 }
 
 // inProcess sends requests to a handler in this process.

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http/httptest"
 	"strings"
@@ -264,7 +263,7 @@ func TestAttackJSON(t *testing.T) {
 // that was not recorded is told as such.
 func TestAttackOutOfTouch(t *testing.T) {
 	l := &fakeLedger{state: &consent.State{}, lost: fmt.Errorf("not heard for 2s")}
-	h, err := New(Config{Ledger: l, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Describe: func(consent.Party, row) consent.Egress { return consent.Egress{} },
+	h, err := New(Config{Ledger: l, Logger: slog.New(slog.DiscardHandler), Describe: func(consent.Party, row) consent.Egress { return consent.Egress{} },
 		Administrators: []Administrator{{"ada", sum(tokens["ada"])}}})
 	if err != nil {
 		t.Fatal(err)

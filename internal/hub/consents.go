@@ -150,7 +150,7 @@ func parseFor(s string, now time.Time) (time.Time, error) {
 		if err != nil {
 			return time.Time{}, badSpan()
 		}
-		span = time.Duration(n) * 24 * time.Hour //nolint:gosec // it has twelve bits
+		span = time.Duration(n) * 24 * time.Hour
 	} else {
 		var err error
 		if span, err = time.ParseDuration(s); err != nil {
