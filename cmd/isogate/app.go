@@ -191,7 +191,7 @@ func (c *appImportCmd) told(w io.Writer, im *hub.Import) {
 		rows []string
 	}{{"asked", im.Asked}, {"waits", im.Waiting}, {"denied", im.Decided}} {
 		for _, r := range list.rows {
-			_, _ = fmt.Fprintf(w, "%-10s %s\n", list.word, r)
+			_, _ = fmt.Fprintf(w, "%-10s %s\n", list.word, printable(r))
 		}
 	}
 	_, _ = fmt.Fprintln(w, im.Detail+".")
@@ -378,7 +378,7 @@ func rows(w io.Writer, title string, rows []string) {
 	}
 	_, _ = fmt.Fprintf(w, "\n%s\n", title)
 	for _, r := range rows {
-		_, _ = fmt.Fprintf(w, "  %s\n", r)
+		_, _ = fmt.Fprintf(w, "  %s\n", printable(r))
 	}
 }
 

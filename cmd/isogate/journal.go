@@ -134,7 +134,11 @@ func (c *journalListCmd) Run(e *env) error {
 func about(x *isogate.Entry) string {
 	what := string(x.Kind)
 	if x.Kind != isogate.KindEgress {
-		return what + "\t" + printable(x.Act+" by "+orNobody(x.Actor))
+		act := x.Act
+		if party := x.Detail["party"]; party != "" {
+			act += " " + party
+		}
+		return what + "\t" + printable(act+" by "+orNobody(x.Actor))
 	}
 	to := string(x.Destination)
 	if to == "" {
