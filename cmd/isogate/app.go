@@ -231,6 +231,16 @@ func showManifest(w io.Writer, file string, v *hub.Manifest) {
 	for _, f := range v.Warnings {
 		_, _ = fmt.Fprintf(w, "%s:%d:%d: warning: %s\n", file, f.Line, f.Column, printable(f.Message+hint(f.Hint)))
 	}
+	for _, p := range v.Configurable {
+		what := p.Name
+		if what == "" {
+			what = "any address for the app's own fetches"
+		}
+		if len(p.Patterns) > 0 {
+			what += " (" + strings.Join(p.Patterns, ", ") + ")"
+		}
+		_, _ = fmt.Fprintf(w, "%s:%d:%d: configurable: %s; it lets nothing out until a manifest declares the address\n", file, p.Line, p.Column, printable(what))
+	}
 	for _, r := range v.Refused {
 		_, _ = fmt.Fprintf(w, "%s:%d:%d: refused: %s %q: %s\n", file, r.Line, r.Column, r.Kind, printable(r.Written), printable(r.Reason))
 	}
