@@ -174,13 +174,16 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 	s.door = s.newDoor(s.gate)
 	s.door.TLS = s.certs.config()
 	s.serveRemotes()
-	s.health = newHealth(registry, s.journal.Ready, func() string { return s.gate.Rules().Plan().Digest }, s.office)
+	s.health = newHealth(registry, s.ready, func() string { return s.gate.Rules().Plan().Digest }, s.office)
 	s.admit(created, plan)
 	if intercepts {
 		s.later(interceptEntry(s.intercept.current.Load()))
 	}
 	return s, nil
 }
+
+// ready says why not everything that may leave could leave now, or nil.
+func (s *server) ready() error { return errors.Join(s.journal.Ready(), s.office.ledger.InTouch()) }
 
 // admit remembers what the journal must say first: which keys and which pack are in force.
 func (s *server) admit(created bool, plan *policy.Plan) {
