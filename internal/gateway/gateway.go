@@ -84,6 +84,7 @@ type Gateway struct {
 	cfg       Config
 	rules     atomic.Pointer[Rules]
 	strangers *strangers
+	apps      sync.Map // isogate.Source → *strangers
 	activity  atomic.Uint64
 	latest    atomic.Int64 // the latest time, in Unix nanoseconds, that a request was judged by
 	passages  sync.Pool    // of *passage
