@@ -114,14 +114,14 @@ func (d *demo) introduce() {
 }
 
 func (d *demo) invite() {
-	curl := fmt.Sprintf("curl --proxy http://%s --proxy-user %s:%s --cacert %s", d.bot.Door, botName, d.bot.Token, filepath.Join("state", "keys", "intercept.pem"))
 	d.say("\nThe world is still running. In another terminal:\n\n")
-	d.say("  cd %s\n", d.dir)
-	d.say("  export ISOGATE_TOKEN=%s    # Ada's\n\n", d.ada.token)
-	d.say("  # as the app: what was granted, and what was not\n")
-	d.say("  %s https://%s/v1/issues --json '{\"issue\":{\"title\":\"It works\",\"body\":\"and this is a token outside\"}}'\n", curl, apiHost)
-	d.say("  %s https://%s/v1/models/2\n\n", curl, modelsHost)
+	d.say("  cd %s\n\n", d.dir)
+	d.say("  # as the app: what is granted, and what waits for Ada\n")
+	d.say("  app=\"curl --proxy http://%s:%s@%s --cacert %s\"\n", botName, d.bot.Token, d.bot.Door, filepath.Join("state", "keys", "intercept.pem"))
+	d.say("  $app https://%s/v1/issues --json '{\"issue\":{\"title\":\"It works\",\"body\":\"Outside, this is a token\"}}'\n", apiHost)
+	d.say("  $app https://%s/v1/models/2\n\n", modelsHost)
 	d.say("  # as Ada\n")
+	d.say("  export ISOGATE_TOKEN=%s\n", d.ada.token)
 	d.say("  isogate app list\n")
 	d.say("  isogate app show %s\n", botSource)
 	d.say("  isogate consent list\n")

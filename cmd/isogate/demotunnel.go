@@ -176,7 +176,7 @@ func (a *appStory) revoke(ctx context.Context) error {
 	_, bytes := a.bot.queue.Taken()
 	a.line("ada", "revokes %s", a.rows[queueRow])
 	a.acted(ctx, done.Entry, consent.Revoked)
-	a.line("tunnel", "%d messages had passed, %d bytes of them; it ended %.1f ms after she asked, in the middle", a.stream.answered(), bytes, float64(took.Microseconds())/1000)
+	a.line("tunnel", "%d messages had passed, %d bytes; %.1f ms after she asked it broke off, at both ends", a.stream.answered(), bytes, float64(took.Microseconds())/1000)
 	if errors.Is(inside, io.EOF) || errors.Is(outside, io.EOF) {
 		a.failf("one side takes the end for a good one: %v, %v", inside, outside)
 	}

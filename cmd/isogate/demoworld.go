@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -104,7 +103,7 @@ func (d *demo) configure(transits, remotes, hub string) (file string, err error)
 	text := strings.NewReplacer("TRANSITS", transits, "REMOTES", remotes, "HUB", hub, "HOSTS", strings.Join(hosts, "\n      "),
 		"APP", string(botSource), "BOT", sumOf(d.bot.Token), "ADA", sumOf(d.ada.token)).Replace(demoConfig)
 	file = filepath.Join(d.dir, "isogate.yaml")
-	return file, errors.Join(os.WriteFile(file, []byte(text), 0o600))
+	return file, os.WriteFile(file, []byte(text), 0o600)
 }
 
 // sumOf is a token as the configuration has it.
