@@ -23,6 +23,7 @@ import (
 	"github.com/isogate/isogate/internal/gateway"
 	"github.com/isogate/isogate/internal/isogatetest"
 	"github.com/isogate/isogate/internal/isogatetest/dnstest"
+	"github.com/isogate/isogate/internal/journal"
 	"github.com/isogate/isogate/internal/remote"
 )
 
@@ -883,3 +884,76 @@ func TestAUsersOwnAction(t *testing.T) {
 func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
 func discard() *log.Logger { return log.New(io.Discard, "", 0) }
+
+// heldJournal is a journal that can be said not to be ready.
+type heldJournal struct {
+	gateway.Journal
+	fault atomic.Pointer[error]
+}
+
+// Ready implements [gateway.Journal].
+func (h *heldJournal) Ready() error {
+	if err := h.fault.Load(); err != nil {
+		return *err
+	}
+	return h.Journal.Ready()
+}
+
+// ATTACK: the journal's disk is full, so that no revocation can be recorded; what
+// is open goes on.
+// THIS TEST VERIFIES that a tunnel that is open stands still until the journal can
+// be written again.
+//
+// promise: P23
+func TestATunnelStandsStillWithoutTheJournal(t *testing.T) {
+	var held *heldJournal
+	w := newAppWorld(t, func(c *isogatetest.Config) {
+		c.Journal = func(j *journal.Journal) gateway.Journal {
+			held = &heldJournal{Journal: j}
+			return held
+		}
+	})
+	w.grant(fileHost)
+	c, res := w.Apps.Connect(bot, w.at(fileHost))
+	if res.StatusCode != 200 {
+		t.Fatal(res.StatusCode)
+	}
+	s := tls.Client(c, &tls.Config{RootCAs: w.Apps.Roots(), ServerName: fileHost})
+	if err := s.HandshakeContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("the disk is full")
+	held.fault.Store(&full)
+	if _, err := fmt.Fprintf(s, "GET /late HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", fileHost); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+	if _, err := s.Read(make([]byte, 1)); !timeout(err) || len(w.out.received()) != 0 {
+		t.Fatalf("something left without the journal: %v", err)
+	}
+	held.fault.Store(nil)
+	w.Apps.Await(func() bool { return len(w.out.received()) == 1 })
+}
+
+// ATTACK: an app that is refused knocks on, to fill the journal with its refusals.
+// THIS TEST VERIFIES that they are recorded up to a rate, that what was not is
+// counted, and that another app's refusals are recorded all the same.
+//
+// promise: P06
+func TestAnAppCannotFillTheJournal(t *testing.T) {
+	w := newAppWorld(t, nil)
+	before := len(w.Entries())
+	many := 0
+	for range 400 {
+		if _, res := w.Apps.Connect(other, w.at(apiHost)); res.StatusCode == 429 {
+			many++
+		}
+	}
+	if n := len(w.Entries()) - before; many == 0 || n > 390 {
+		t.Fatalf("%d of 400 refusals were answered 429, and %d recorded", many, n)
+	}
+	_, res := w.Apps.Connect(bot, w.at(elseHost))
+	if p := problemOf(t, res); res.StatusCode != 403 || p.Entry == "" {
+		t.Errorf("another app's refusal: %d %+v", res.StatusCode, p)
+	}
+}

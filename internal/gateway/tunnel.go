@@ -165,12 +165,14 @@ func (t *tunnel) write(to net.Conn, b []byte) string {
 	return ""
 }
 
-// inTouch waits while the ledger has not heard from the journal: a revocation
-// might not have come through, and it costs less to wait a moment than to have
-// every tunnel opened anew.
+// inTouch waits while the ledger has not heard from the journal, or the journal
+// cannot be written: a revocation might not have come through, or could not even
+// be recorded. It costs less to wait a moment than to have every tunnel opened
+// anew.
+//
+// promise: P23
 func (t *tunnel) inTouch() string {
-	ledger := t.p.gate.cfg.Ledger
-	if ledger.InTouch() == nil {
+	if t.p.gate.mayPass() == nil {
 		return ""
 	}
 	tick := time.NewTicker(leaseLook)
@@ -181,11 +183,19 @@ func (t *tunnel) inTouch() string {
 			return "cut"
 		case <-tick.C:
 		}
-		if ledger.InTouch() == nil {
+		if t.p.gate.mayPass() == nil {
 			return ""
 		}
 	}
-	return "cut: the gateway has lost touch with the ledger of consents"
+	return "cut: the gateway has lost touch with the ledger of consents, or with its journal"
+}
+
+// mayPass says why nothing may pass now through what is open, or nil.
+func (g *Gateway) mayPass() error {
+	if err := g.cfg.Ledger.InTouch(); err != nil {
+		return err
+	}
+	return g.cfg.Journal.Ready()
 }
 
 // pass hands what comes from one side to deliver, until its end, which it passes
