@@ -142,7 +142,7 @@ func (a *appStory) reaches(rows ...string) {
 }
 
 func (a *appStory) install(ctx context.Context) error {
-	a.act("An app is installed: Triage Bot", "Its manifest names three hosts outside. To import it opens nothing: it asks an administrator.")
+	a.act("An app is installed: Triage Bot", "Its manifest names three hosts outside. Importing it opens nothing; it asks an administrator.")
 	im, err := a.take(ctx, botManifest1, "the support team wants it")
 	if err != nil {
 		return err
@@ -208,7 +208,7 @@ func (a *appStory) grants(ctx context.Context, c *hub.Consent, limits map[string
 }
 
 func (a *appStory) decide(ctx context.Context) (err error) {
-	a.act("She approves one host for 30 days, and by that denies the others", "Nothing is all or nothing. The tunnel she wants to think about; statistics nobody needs.")
+	a.act("She approves one host for 30 days, and by that denies the others", "It need not be all or nothing. Statistics nobody needs; the third host she wants to think about.")
 	if a.grant, err = a.grants(ctx, a.request, map[string]any{"rows": []string{a.rows[apiRow]}, "for": "30d"}, "It sorts tickets"); err != nil {
 		return err
 	}

@@ -99,6 +99,7 @@ func (a *appStory) tunnel(ctx context.Context) error {
 	if err := a.ada.post(ctx, partyPath(botParty)+"/requests", map[string]any{"rows": []string{a.rows[queueRow]}, "reason": "the vendor explained it"}, &done); err != nil {
 		return err
 	}
+	a.line("ada", "asks for %s alone", a.rows[queueRow])
 	a.acted(ctx, done.Entry, consent.Requested)
 	c, err := a.look(ctx, done.Entry)
 	if err != nil {
