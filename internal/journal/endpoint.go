@@ -212,7 +212,6 @@ func (e *endpoint) pool() *sql.DB {
 // a lock, a subscription. It is used by one goroutine at a time.
 type session struct {
 	*pgx.Conn
-	raw      net.Conn
 	up       atomic.Bool
 	warnings int  // that the server sent
 	told     bool // of news, since this was last set to false
@@ -246,9 +245,7 @@ func (e *endpoint) connect(ctx context.Context, params map[string]string) (*sess
 			// commit that waits for a standby would then be there without it.
 			return nil, errors.New("a session is never asked to be cancelled; it is dropped")
 		}
-		c, err := e.dial(ctx, network, addr)
-		l.raw = c
-		return c, err
+		return e.dial(ctx, network, addr)
 	}
 	maps.Copy(config.RuntimeParams, vigilance)
 	maps.Copy(config.RuntimeParams, params)
@@ -262,7 +259,11 @@ func (e *endpoint) connect(ctx context.Context, params map[string]string) (*sess
 
 // drop ends the session at once, whatever the server is doing.
 func (l *session) drop() {
-	_ = l.raw.Close()
+	raw := l.PgConn().Conn()
+	if c, ok := raw.(*tls.Conn); ok {
+		raw = c.NetConn() // which says no farewell
+	}
+	_ = raw.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = l.Close(ctx)
