@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/http1"
 	"github.com/isogate/isogate/internal/remote"
 )
@@ -65,14 +66,15 @@ func (p *passage) inspect() {
 	}
 	state := server.ConnectionState()
 	p.in, p.body, p.scratch, p.url = nil, nil, nil, nil // the connection may be open for long
-	p.x.Serve(p.ctx, server, &state, &inspection{p.gate, *p.via, tls.VersionName(state.Version)})
+	p.x.Serve(p.ctx, server, &state, &inspection{gate: p.gate, via: *p.via, rules: p.rules, tls: tls.VersionName(state.Version)})
 }
 
 // inspection serves the requests inside one inspected connection.
 type inspection struct {
-	gate *Gateway
-	via  via
-	tls  string
+	gate  *Gateway
+	via   via
+	rules *Rules // by which via says what the source is
+	tls   string
 }
 
 // ServeExchange takes one request across the boundary, or refuses it. The host
@@ -98,6 +100,10 @@ func (i *inspection) ServeFault(x *http1.Exchange, f *http1.Fault) {
 
 func (i *inspection) begin(x *http1.Exchange) *passage {
 	p := i.gate.begin(x)
+	if p.rules != i.rules { // the source may be of another app now, or of other kinds
+		id := p.rules.sources.of(i.via.source)
+		i.rules, i.via.party, i.via.kinds, i.via.region = p.rules, consent.App(id.App), id.Kinds, p.rules.region
+	}
 	p.remotes, p.via = true, &i.via
 	p.source, p.entry.Source, p.entry.TLS = i.via.source, i.via.source, i.tls
 	p.entry.Remote, p.entry.Purpose = i.via.name(), isogate.App.String()

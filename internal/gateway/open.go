@@ -8,15 +8,20 @@ import (
 	"time"
 
 	"github.com/isogate/isogate/internal/consent"
+	"github.com/isogate/isogate/internal/policy"
 )
 
 // open is one way out that a grant keeps open: a tunnel, or a request that is
 // under way. When the grant ends, it is cut.
 type open struct {
 	permit consent.Permit
-	whole  bool // everything passes unread: any limit of the grant ends it
-	until  time.Time
+	whole  bool      // everything passes unread: any limit of the grant ends it
+	ends   time.Time // when the pack's tunnel is over; zero is never
 	cancel context.CancelCauseFunc
+
+	until  time.Time    // guarded by opens.mu, as is what follows: when the grant is over
+	limit  policy.Limit // what is judged while it leaves is judged within
+	leaves bool         // something is
 }
 
 // opens are the ways out that grants keep open. There are as many as there are
@@ -45,6 +50,8 @@ func (e *errCut) Error() string { return e.why }
 var (
 	errRevoked = &errCut{"cut: the grant was revoked"}
 	errOver    = &errCut{"cut: the grant's time is over"}
+	errTunnel  = &errCut{"cut: the tunnel's time in the pack is over"}
+	errLimited = &errCut{"cut: the grant was limited"}
 )
 
 func (o *opens) add(w *open) {
@@ -63,6 +70,13 @@ func (o *opens) remove(w *open) {
 	if len(o.all) == 0 {
 		o.all = nil // a map keeps the room of its largest size
 	}
+}
+
+// leaving notes that something is judged within the limit while it leaves.
+func (o *opens) leaving(w *open, l policy.Limit) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	w.limit, w.leaves = l, true
 }
 
 func (o *opens) len() int {
@@ -96,17 +110,24 @@ func (o *opens) check(state *consent.State, now time.Time) (next time.Time, stal
 	for w := range o.all {
 		p, ok := state.Holds(w.permit, now)
 		switch {
-		case ok && (!w.whole || limitOf(p).Everything()):
-			w.until = p.Until()
-		case !w.until.IsZero() && !now.Before(w.until):
+		case !ok && !w.until.IsZero() && !now.Before(w.until):
 			w.cancel(errOver)
 			continue
-		default:
+		case !ok:
 			w.cancel(errRevoked)
 			continue
+		case !w.ends.IsZero() && !now.Before(w.ends):
+			w.cancel(errTunnel)
+			continue
+		case w.whole && !limitOf(p).Everything(), w.leaves && !limitOf(p).Equal(w.limit):
+			w.cancel(errLimited)
+			continue
 		}
-		if !w.until.IsZero() && (next.IsZero() || w.until.Before(next)) {
-			next = w.until
+		w.until = p.Until()
+		for _, end := range []time.Time{w.until, w.ends} {
+			if !end.IsZero() && (next.IsZero() || end.Before(next)) {
+				next = end
+			}
 		}
 	}
 	return next, stale
@@ -131,7 +152,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 		wait := time.Hour
 		if !next.IsZero() {
-			wait = max(next.Sub(g.clock()), time.Millisecond)
+			// The clock may be set forward meanwhile, and no timer hears of that.
+			wait = min(max(next.Sub(g.clock()), time.Millisecond), time.Second)
 		}
 		wake.Reset(wait)
 		select {
@@ -153,18 +175,28 @@ func (p *passage) keep(whole bool) *refusal {
 	ctx, cancel := context.WithCancelCause(p.x.Context())
 	p.ctx = ctx
 	p.open = &open{permit: p.permit, whole: whole, until: p.permit.Until(), cancel: cancel}
+	if whole {
+		p.open.ends = p.tunnel.TunnelEnds()
+	}
+	endless := p.open.until.IsZero() && p.open.ends.IsZero()
 	p.gate.opens.add(p.open)
-	if !p.open.until.IsZero() {
+	if !endless {
 		select {
 		case p.gate.ends <- struct{}{}:
 		default:
 		}
 	}
 	// Asked again, now that a change will find it.
-	if now, ok := p.gate.cfg.Ledger.State().Holds(p.permit, p.gate.clock()); !ok || whole && !limitOf(now).Everything() {
-		return &refusal{status: 403, code: "no-consent", detail: "the grant was revoked at this moment"}
+	now, ok := p.gate.cfg.Ledger.State().Holds(p.permit, p.gate.clock())
+	if !ok || whole && !limitOf(now).Everything() {
+		return changed()
 	}
+	p.take(now)
 	return nil
+}
+
+func changed() *refusal {
+	return &refusal{status: 403, code: "no-consent", detail: "the grant was revoked or limited at this moment"}
 }
 
 // release lets go of what keep began.
@@ -195,6 +227,13 @@ func (p *passage) still() *refusal {
 	}
 	if r := p.cut(); r != nil {
 		return r
+	}
+	if p.streams && p.tunnel == nil {
+		p.gate.opens.leaving(p.open, p.limit) // from now on, to be limited is to be cut
+	}
+	now, ok := p.gate.cfg.Ledger.State().Holds(p.permit, p.gate.clock())
+	if !ok || p.tunnel == nil && !limitOf(now).Equal(p.limit) {
+		return changed()
 	}
 	return p.inTouch()
 }

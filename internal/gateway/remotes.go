@@ -207,18 +207,19 @@ func (p *passage) wayToRemote() *refusal {
 	return p.keep(false)
 }
 
-// spend takes from what the pack lets this source send to this host.
+// spend takes from what the pack lets this source let out over the transit. The
+// clock is that of the moment: a tunnel or a stream may outlast many periods.
 func (p *passage) spend(requests, bytes int64) *refusal {
-	if p.via == nil {
+	if p.via == nil || !p.transit.Budget.Stated() {
 		return nil
 	}
 	b := p.transit.Budget
-	if p.gate.budgets.spend(account{p.source, p.via.name()}, limit{b.Requests, b.Bytes, b.Per}, requests, bytes, p.now) {
+	if p.gate.budgets.spend(account{p.source, p.transit.Name}, limit{b.Requests, b.Bytes, b.Per}, requests, bytes, p.gate.clock()) {
 		return nil
 	}
 	return overBudget()
 }
 
 func overBudget() *refusal {
-	return &refusal{status: 429, code: "budget", detail: "the transit's budget for this host is spent; wait for its next period, or raise it in the pack"}
+	return &refusal{status: 429, code: "budget", detail: "the transit's budget is spent; wait for its next period, or raise it in the pack"}
 }

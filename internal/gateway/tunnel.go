@@ -73,6 +73,8 @@ func (p *passage) passUnread() {
 	why := t.run(raw)
 	if r := p.cut(); r != nil {
 		why = r.detail
+	} else if why != "" && p.ctx.Err() != nil {
+		why = "cut: the gateway stopped, or the connection around the tunnel ended"
 	}
 	p.bytesOut, p.bytesIn = t.out.Load(), t.in.Load()
 	p.close(200, why)
@@ -142,7 +144,7 @@ func (t *tunnel) leave(b []byte) string {
 		return why
 	}
 	if t.p.spend(0, int64(len(b))) != nil {
-		return "cut: the budget for this host is spent"
+		return "cut: the transit's budget is spent"
 	}
 	t.out.Add(int64(len(b)))
 	return t.write(t.outside, b)

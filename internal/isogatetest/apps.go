@@ -113,6 +113,11 @@ type streamConn struct {
 	body io.Closer
 }
 
+// Reset breaks the stream off, in both directions.
+func (s *streamConn) Reset() error {
+	return errors.Join(s.CloseWithError(context.Canceled), s.body.Close())
+}
+
 // Close implements [net.Conn].
 func (s *streamConn) Close() error { return errors.Join(s.PipeWriter.Close(), s.body.Close()) }
 
@@ -143,7 +148,7 @@ func (a *Apps) open(ctx context.Context) {
 	serve := func(secure bool) string {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		a.w.must(err)
-		s := &http1.Server{Handler: door, Timeouts: a.w.cfg.Timeouts, Limits: http1.Limits{Body: 64 << 20}, Forms: http1.OriginForm | http1.AbsoluteForm | http1.AuthorityForm,
+		s := &http1.Server{Handler: door, Timeouts: a.w.cfg.Timeouts, Limits: http1.Limits{Body: a.w.cfg.Body}, Forms: http1.OriginForm | http1.AbsoluteForm | http1.AuthorityForm,
 			ConnLimit: 100_000}
 		if secure {
 			s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12}
