@@ -50,9 +50,10 @@ func TestTwoGatewaysOneJournal(t *testing.T) {
 		send(two)
 	}
 	for _, s := range []*site{one, two} {
-		if status, body := s.get("/readyz"); status != 200 {
-			t.Errorf("readyz: %d %s", status, body)
-		}
+		wait(t, "readiness", func() bool {
+			status, _ := s.get("/readyz")
+			return status == 200
+		})
 	}
 	try(t, one.process.Process.Kill())
 	for range 3 {

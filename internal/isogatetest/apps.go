@@ -1,13 +1,11 @@
 package isogatetest
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -252,23 +250,8 @@ func (a *Apps) Roots() *x509.CertPool {
 // that came. The connection is the tunnel if the answer is 200.
 func (a *Apps) Connect(app isogate.Source, authority string) (net.Conn, *http.Response) {
 	a.w.tb.Helper()
-	c, err := net.DialTimeout("tcp", a.Addr, 5*time.Second)
+	c, res, err := Proxied{Door: a.Addr, Token: AppToken(app)}.Connect(context.Background(), authority)
 	a.w.must(err)
 	a.w.tb.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-	_, err = fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %s\r\nProxy-Authorization: Bearer %s\r\n\r\n", authority, authority, AppToken(app))
-	a.w.must(err)
-	res, err := readAnswer(c)
-	a.w.must(err)
 	return c, res
 }
-
-// readAnswer reads the answer to a CONNECT byte by byte, so that nothing of the
-// tunnel behind it is taken.
-func readAnswer(c net.Conn) (*http.Response, error) {
-	return http.ReadResponse(bufio.NewReaderSize(oneByte{c}, 16), &http.Request{Method: http.MethodConnect})
-}
-
-type oneByte struct{ r io.Reader }
-
-func (o oneByte) Read(p []byte) (int, error) { return o.r.Read(p[:1]) }

@@ -60,6 +60,8 @@ type Config struct {
 	Body int64
 	// Journal stands in for the world's own; it must say no to be useful.
 	Journal func(*journal.Journal) gateway.Journal
+	// Database is the journal's PostgreSQL database; "" is SQLite below State.
+	Database string
 	// Now is the policy's clock; nil is time.Now.
 	Now func() time.Time
 	// NoAllow leaves loopback forbidden to the dialer, as it is in production.
@@ -144,6 +146,7 @@ func New(tb TB, cfg Config) *World {
 	ctx, stop := context.WithCancel(context.Background())
 	w.stop = stop
 	w.Journal, err = journal.Open(ctx, journal.Config{Dir: filepath.Join(w.State, "journal"), Tenant: Tenant,
+		Database: cfg.Database, Dial: new(net.Dialer).DialContext,
 		Signer: w.Keys.Signer(), Verifier: w.Keys.Verifier(), Logger: w.cfg.Logger})
 	w.must(err)
 	w.journaled = make(chan error, 1)
