@@ -275,3 +275,6 @@ func (r Row) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // UnmarshalText implements [encoding.TextUnmarshaler] with [ParseRow].
 func (r *Row) UnmarshalText(b []byte) (err error) { *r, err = ParseRow(string(b)); return err }
+
+// IsRegion reports whether s names a region that a row may be for.
+func IsRegion(s string) bool { return s != "default" && slices.Contains(forgeRegions, s) }
