@@ -30,9 +30,10 @@ import (
 // Journal takes the entries. What it has returned from Append without an error
 // is durable; nothing leaves without that.
 type Journal interface {
-	// Append fills in ID, Seq, Time and Tenant and returns once e is durable.
+	// Append fills in ID, Seq, Time and Tenant and returns once e is durable; on an
+	// error e has no ID.
 	Append(ctx context.Context, e *isogate.Entry) error
-	// AppendLater fills in ID, Time and Tenant; e becomes durable soon.
+	// AppendLater takes e, which becomes durable soon; it has no ID before.
 	AppendLater(e *isogate.Entry) error
 	// AppendClosing records, soon, how a release ended about which there is
 	// nothing more to say.

@@ -22,19 +22,22 @@ var tails = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
 
 // Append records e and returns once it is durable: it survives a kill of the
 // process and a loss of power from then on. It fills in e.ID, e.Seq, e.Time and
-// e.Tenant. On an error e counts for nothing and what it was to allow must not
+// e.Tenant; an entry has no ID before, for IDs are given in the order of the seqs.
+// On an error e counts for nothing, has no ID, and what it was to allow must not
 // happen. When ctx ends while e is being committed, Append waits a little for the
-// outcome and otherwise returns an error that is [ErrUnknown].
+// outcome and otherwise returns an error that is [ErrUnknown]; so it does where the
+// connection to the database ended before the database said how the commit did.
 //
 // promise: P23
 func (j *Journal) Append(ctx context.Context, e *isogate.Entry) error {
+	e.ID = ""
 	buf := tails.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
 	tail, err := j.encode((*buf)[:0], e)
 	if err != nil {
 		tails.Put(buf)
 		return err
 	}
-	g, i, err := j.queue.put(ctx, e, item{tail: tail})
+	g, i, err := j.queue.put(ctx, item{tail: tail, announced: announced(e.Kind)})
 	if err != nil {
 		tails.Put(buf)
 		return fmt.Errorf("journal: the entry was not taken: %w", err)
@@ -47,21 +50,23 @@ func (j *Journal) Append(ctx context.Context, e *isogate.Entry) error {
 		select {
 		case <-g.done:
 		case <-patience.C:
-			return fmt.Errorf("journal: entry %s: %w: %w", e.ID, ErrUnknown, ctx.Err())
+			return fmt.Errorf("journal: %w: %w", ErrUnknown, ctx.Err())
 		}
 	}
 	*buf = tail
 	tails.Put(buf)
 	if g.err != nil {
-		return fmt.Errorf("journal: entry %s was not recorded: %w", e.ID, g.err)
+		return fmt.Errorf("journal: the entry was not recorded: %w", g.err)
 	}
-	e.Seq = g.base + uint64(i) //nolint:gosec // i counts from 0
+	it := &g.items[i]
+	e.ID, e.Time, e.Seq = it.id, it.at, g.base+uint64(len(g.again)+i) //nolint:gosec // i counts from 0
 	return nil
 }
 
 // AppendLater queues e to become durable with the next commit and returns without
-// waiting for that; it fills in e.ID, e.Time and e.Tenant. While commits fail it
-// keeps e and tries again. It waits only while the queue is full. What it took is
+// waiting for that, and so without knowing e's ID; it fills in e.Tenant. While
+// commits fail it keeps e and tries again, and where it is not known whether one
+// did it finds out first, so that e is recorded once. It waits only while the queue is full. What it took is
 // lost if the process is killed before the next commit, so it is for entries that
 // let nothing out, such as the one that says how a release ended.
 func (j *Journal) AppendLater(e *isogate.Entry) error {
@@ -69,7 +74,7 @@ func (j *Journal) AppendLater(e *isogate.Entry) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := j.queue.put(context.Background(), e, item{tail: tail, later: true}); err != nil {
+	if _, _, err := j.queue.put(context.Background(), item{tail: tail, later: true, announced: announced(e.Kind)}); err != nil {
 		return fmt.Errorf("journal: the entry was not taken: %w", err)
 	}
 	return nil
@@ -130,11 +135,12 @@ func (j *Journal) writeLoop() error {
 		case <-retry.C:
 		case <-j.queue.halt:
 		}
+		var hopeless error
 		if j.fault.Load() != nil {
 			// While the last commit failed, a probe goes first: it is as large as a
 			// group, so that room for it is room for one.
-			if err := j.store.probe(ctx); err != nil {
-				j.failed(err)
+			if hopeless = j.store.probe(ctx); hopeless != nil {
+				j.failed(hopeless)
 			} else if len(again) == 0 {
 				j.recovered()
 			}
@@ -142,11 +148,11 @@ func (j *Journal) writeLoop() error {
 		j.queue.gather()
 		last := j.queue.halted() // asked before take, so that nothing comes after the last group
 		if g := j.queue.take(again); g != nil {
-			again = j.commit(ctx, g)
+			again = j.commit(ctx, g, hopeless)
 		}
 		if last {
 			if len(again) > 0 {
-				return fmt.Errorf("journal %s: %d entries that were to be recorded later are lost: %w", j.cfg.Dir, len(again), *j.fault.Load())
+				return fmt.Errorf("journal %s: %d entries that were to be recorded later are lost: %w", j.place, len(again), *j.fault.Load())
 			}
 			return nil
 		}
@@ -156,28 +162,30 @@ func (j *Journal) writeLoop() error {
 	}
 }
 
-// commit makes one group durable and returns what must be tried again.
-func (j *Journal) commit(ctx context.Context, g *group) []item {
+// commit makes one group durable and returns what must be tried again. Where it is
+// hopeless it fails with that, so that nobody waits for two failures in turn.
+func (j *Journal) commit(ctx context.Context, g *group, hopeless error) []item {
 	began := time.Now()
-	base, err := j.store.commit(ctx, g)
+	base, err := uint64(0), hopeless
+	if err == nil {
+		base, err = j.store.commit(ctx, g)
+	}
 	// Whoever hears the outcome finds Ready to agree with it.
-	defer func() { g.finish(base+uint64(len(g.again)), err) }()
+	defer func() { g.finish(base, err) }()
 	m := j.cfg.Metrics
 	if err == nil {
-		n := len(g.again) + len(g.items)
+		n := g.size()
 		m.appended.Add(float64(n))
 		m.group.Observe(float64(n))
 		m.commit.Observe(time.Since(began).Seconds())
-		m.next.Set(float64(base) + float64(n))
 		j.recovered()
 		if n > 0 {
-			j.mu.Lock()
-			j.next = base + uint64(n)
-			if j.waiting.IsZero() {
-				j.waiting = time.Now()
-			}
-			j.mu.Unlock()
+			m.next.Set(float64(base) + float64(n))
+			j.grown(base + uint64(n))
 			j.seal.nudge()
+			if g.announces() {
+				j.news.ring()
+			}
 		}
 		return nil
 	}
@@ -188,7 +196,7 @@ func (j *Journal) commit(ctx context.Context, g *group) []item {
 		if it.later && len(again) < j.cfg.Queue {
 			again = append(again, it)
 		} else if it.later {
-			j.cfg.Logger.Error("an entry that was to be recorded later is lost", slog.String("entry", string(it.id)), slog.Any("error", err))
+			j.cfg.Logger.Error("an entry that was to be recorded later is lost", slog.String("journal", j.place), slog.Any("error", err))
 		}
 	}
 	return again
@@ -196,12 +204,12 @@ func (j *Journal) commit(ctx context.Context, g *group) []item {
 
 func (j *Journal) failed(err error) {
 	if j.fault.Swap(&err) == nil {
-		j.cfg.Logger.Error("the journal cannot be written; nothing leaves until it can", slog.String("dir", j.cfg.Dir), slog.Any("error", err))
+		j.cfg.Logger.Error("the journal cannot be written; nothing leaves until it can", slog.String("journal", j.place), slog.Any("error", err))
 	}
 }
 
 func (j *Journal) recovered() {
 	if j.fault.Load() != nil && j.fault.Swap(nil) != nil {
-		j.cfg.Logger.Info("the journal can be written again", slog.String("dir", j.cfg.Dir))
+		j.cfg.Logger.Info("the journal can be written again", slog.String("journal", j.place))
 	}
 }

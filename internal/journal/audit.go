@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 
 	"github.com/transparency-dev/merkle/rfc6962"
 	"github.com/transparency-dev/tessera/api/layout"
 	"golang.org/x/mod/sumdb/note"
+
+	"github.com/isogate/isogate"
 )
 
 // Verify checks the journal in its directory as [VerifyExport] checks an export,
@@ -33,7 +34,7 @@ func (r *Reader) Verify(ctx context.Context, vkey string) (Report, error) {
 	}
 	if k.size == 0 {
 		if next > 0 {
-			return Report{}, fmt.Errorf("journal %s: %d entries: %w", r.dir, next, ErrNothingSealed)
+			return Report{}, fmt.Errorf("journal %s: %d entries: %w", r.place, next, ErrNothingSealed)
 		}
 		tenant, err := r.Tenant(ctx)
 		return Report{Tenant: tenant}, err
@@ -53,7 +54,7 @@ func (r *Reader) Verify(ctx context.Context, vkey string) (Report, error) {
 	if err != nil {
 		return Report{}, withoutLines(err)
 	}
-	if err := r.verifyLog(vkey, rep.Size); err != nil {
+	if err := r.verifyLog(ctx, vkey, rep.Size); err != nil {
 		return Report{}, err
 	}
 	rep.Unsealed = next - min(next, rep.Size)
@@ -71,18 +72,54 @@ func withoutLines(err error) error {
 	return err
 }
 
-// verifyLog checks what others read of the log, given that its tiles are sound.
-func (r *Reader) verifyLog(vkey string, size uint64) error {
+// outbox is the seqs that followers are told, nil for a journal from before there
+// was any.
+func (r *Reader) outbox(ctx context.Context) (map[uint64]bool, error) {
+	if r.remote == nil {
+		var there int
+		if err := r.db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = 'outbox'`).Scan(&there); err != nil || there == 0 {
+			return nil, r.wrap(err)
+		}
+	}
+	rows, err := r.db.QueryContext(ctx, `SELECT seq FROM outbox`)
+	if err != nil {
+		return nil, r.wrap(err)
+	}
+	defer rows.Close()
+	all := map[uint64]bool{}
+	for rows.Next() {
+		var seq int64
+		if err := rows.Scan(&seq); err != nil {
+			return nil, r.wrap(err)
+		}
+		all[uint64(seq)] = true //nolint:gosec // never negative
+	}
+	return all, r.wrap(rows.Err())
+}
+
+// announces reports whether an entry is one that followers must be told of. Few
+// have the bytes of one, so few are read.
+func announces(body []byte) bool {
+	if !bytes.Contains(body, appendMember(nil, "kind", string(isogate.KindConsent))) {
+		return false
+	}
+	e, err := decode(body)
+	return err == nil && announced(e.Kind)
+}
+
+// verifyLog checks what others read of the log, given that its tiles are sound, and
+// that the outbox leaves nothing out.
+func (r *Reader) verifyLog(ctx context.Context, vkey string, size uint64) error {
 	key, err := note.NewVerifier(vkey)
 	if err != nil {
 		return err
 	}
-	t := r.tree()
-	raw, err := t.published()
+	t := r.tree
+	raw, err := t.published(ctx)
 	if err != nil {
 		return r.wrap(err)
 	}
-	where := filepath.Join(t.dir, layout.CheckpointPath)
+	where := "the checkpoint in " + t.String()
 	cp, _, err := openCheckpoint(raw, key)
 	if err != nil {
 		return damaged(0, "%s is not signed by the key %s+%08x: %v", where, key.Name(), key.KeyHash(), err)
@@ -90,7 +127,7 @@ func (r *Reader) verifyLog(vkey string, size uint64) error {
 	// It may have moved on while the entries were read, or not yet.
 	at := min(cp.Size, size)
 	if at == cp.Size {
-		root, err := t.root(at)
+		root, err := t.root(ctx, at)
 		if err != nil {
 			return r.wrap(err)
 		}
@@ -98,19 +135,26 @@ func (r *Reader) verifyLog(vkey string, size uint64) error {
 			return damaged(0, "%s covers %d entries with another root than the database has: two histories were signed", where, at)
 		}
 	}
+	outbox, err := r.outbox(ctx)
+	if err != nil {
+		return err
+	}
 	for seq := uint64(0); seq < at; {
 		end := blockEnd(seq, at)
-		bundle, err := t.bundle(seq/layout.EntryBundleWidth, at)
+		bundle, err := t.bundle(ctx, seq/layout.EntryBundleWidth, at)
 		if err != nil {
 			return damaged(0, "the log's bundle of the entries from %d on cannot be read: %v", seq, err)
 		}
-		leaves, err := t.leaves(seq, end, at)
+		leaves, err := t.leaves(ctx, seq, end, at)
 		if err != nil {
 			return r.wrap(err)
 		}
 		for i := range leaves {
 			if i >= len(bundle) || !bytes.Equal(rfc6962.DefaultHasher.HashLeaf(bundle[i]), leaves[i]) {
 				return &DamageError{[]Damage{{Entry: true, Seq: seq + uint64(i), What: "its copy in the log's bundle is not what was sealed; the database has it right"}}}
+			}
+			if outbox != nil && !outbox[seq+uint64(i)] && announces(bundle[i]) {
+				return &DamageError{[]Damage{{Entry: true, Seq: seq + uint64(i), ID: idOf(bundle[i]), What: "it was taken out of the outbox: gateways that start do not hear of it"}}}
 			}
 		}
 		seq = end

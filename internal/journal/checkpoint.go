@@ -25,6 +25,10 @@ type kept struct {
 	note []byte         // signed; empty at size 0
 }
 
+// keepQuery replaces one kept checkpoint by another: size, root, nodes and note of
+// the new one, size and root of the old one.
+const keepQuery = `UPDATE checkpoint SET size=$1, root=$2, nodes=$3, note=$4 WHERE one=1 AND size=$5 AND root=$6`
+
 // nodes is the compact range as bytes.
 func (k *kept) nodes() []byte { return bytes.Join(k.tree.Hashes(), nil) }
 
@@ -44,4 +48,10 @@ func (k *kept) public() Checkpoint {
 func openCheckpoint(raw []byte, v note.Verifier) (*flog.Checkpoint, *note.Note, error) {
 	cp, _, n, err := flog.ParseCheckpoint(raw, v.Name(), v)
 	return cp, n, err
+}
+
+// keyName is the name and the hash of a vkey, which tell keys apart for people.
+func keyName(vkey string) string {
+	parts := strings.SplitN(vkey, "+", 3)
+	return strings.Join(parts[:min(2, len(parts))], "+")
 }

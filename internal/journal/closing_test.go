@@ -13,16 +13,17 @@ import (
 // Closings that come while a commit is under way share an entry. Each of them
 // closes its release: none is lost, none is there twice.
 func TestClosingsShareEntries(t *testing.T) {
-	q := newQueue(DefaultQueue, "acme", newClock(time.Now, ""))
+	q := newQueue(DefaultQueue, "acme")
+	c := newClock("")
 	const n = 3*maxCloses + 7
 	want := map[isogate.EntryID]bool{}
 	for range n {
-		e := &isogate.Entry{}
-		if _, _, err := q.put(context.Background(), e, item{tail: []byte("x")}); err != nil {
+		if _, _, err := q.put(context.Background(), item{tail: []byte("x")}); err != nil {
 			t.Fatal(err)
 		}
-		want[e.ID] = true
-		if err := q.close(isogate.Closing{Of: e.ID, Status: 200, DurationUS: 5}); err != nil {
+		id, _ := c.stamp(time.Now())
+		want[id] = true
+		if err := q.close(isogate.Closing{Of: id, Status: 200, DurationUS: 5}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -33,10 +34,10 @@ func TestClosingsShareEntries(t *testing.T) {
 			continue
 		}
 		entries++
-		if body := append(appendHead(nil, it.id, 1, it.at), it.tail...); len(body) > maxEntry {
+		if body := append(appendHead(nil, "01ARZ3NDEKTSV4RRFFQ69G5FAV", 1, time.Now()), it.tail...); len(body) > maxEntry {
 			t.Errorf("an entry of %d closings has %d bytes", len(it.closes), len(body))
 		}
-		e, err := decode(append(appendHead(nil, it.id, 1, it.at), it.tail...))
+		e, err := decode(append(appendHead(nil, "01ARZ3NDEKTSV4RRFFQ69G5FAV", 1, time.Now()), it.tail...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,8 +63,12 @@ func TestClosingsShareEntries(t *testing.T) {
 
 // An auditor sees which releases were closed by a shared entry, in every export.
 func TestSharedClosingsAreExported(t *testing.T) {
+	conformance(t, func(t *testing.T, fresh func(testing.TB) site) { sharedClosings(t, fresh(t)) })
+}
+
+func sharedClosings(t *testing.T, at site) {
 	key := newKey(t, "isogate/acme")
-	j, _ := open(t, key.config(t.TempDir()))
+	j, _ := open(t, at.config(key))
 	var ids []isogate.EntryID
 	for range 3 {
 		e := &isogate.Entry{Kind: isogate.KindEgress, Stage: isogate.StageOpened, Decision: "released"}

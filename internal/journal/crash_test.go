@@ -28,6 +28,7 @@ const (
 	childDir  = "ISOGATE_TEST_JOURNAL_DIR"
 	childSkey = "ISOGATE_TEST_JOURNAL_SKEY"
 	childVkey = "ISOGATE_TEST_JOURNAL_VKEY"
+	childDB   = "ISOGATE_TEST_JOURNAL_DATABASE" // instead of the directory, if it is set
 	// childWriters append at the same time.
 	childWriters = 16
 )
@@ -38,7 +39,11 @@ func child() int {
 		fmt.Println("error", err)
 		return 1
 	}
-	j, err := Open(context.Background(), testKey{signer, os.Getenv(childVkey)}.config(os.Getenv(childDir)))
+	cfg := testKey{signer, os.Getenv(childVkey)}.config(os.Getenv(childDir))
+	if url := os.Getenv(childDB); url != "" {
+		cfg.Database, cfg.Dial = url, dial
+	}
+	j, err := Open(context.Background(), cfg)
 	if err != nil {
 		fmt.Println("error", err)
 		return 1
@@ -66,16 +71,16 @@ func child() int {
 // acked is the entries that were acknowledged, by ID.
 type acked map[isogate.EntryID]uint64
 
-// crash runs a child over dir for a while and calls end in the midst of it; it
+// crash runs a child over a journal for a while and calls end in the midst of it; it
 // adds what was acknowledged, and returns when the child is gone.
-func (a acked) crash(t *testing.T, dir, skey, vkey string, after time.Duration, end func(*os.Process)) {
+func (a acked) crash(t *testing.T, cfg Config, skey, vkey string, after time.Duration, end func(*os.Process)) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self, "-test.run=^$")
-	cmd.Env = append(os.Environ(), childDir+"="+dir, childSkey+"="+skey, childVkey+"="+vkey)
+	cmd.Env = append(os.Environ(), childDir+"="+filepath.Join(cfg.Dir, "."), childDB+"="+cfg.Database, childSkey+"="+skey, childVkey+"="+vkey)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -106,9 +111,9 @@ func (a acked) crash(t *testing.T, dir, skey, vkey string, after time.Duration, 
 
 // check verifies the journal after a crash: every acknowledged entry is there once,
 // at the seq that was acknowledged, whole, and under a checkpoint.
-func (a acked) check(t *testing.T, dir string, key testKey) {
+func (a acked) check(t *testing.T, cfg Config, key testKey) {
 	t.Helper()
-	j, stop := open(t, key.config(dir))
+	j, stop := open(t, cfg)
 	defer stop()
 	sealedAll(t, j)
 	n, err := j.count(t.Context())
@@ -166,16 +171,19 @@ func crashKey(t *testing.T) (skey string, key testKey) {
 //
 // promise: P23
 func TestKill(t *testing.T) {
-	rounds := 20
+	conformance(t, func(t *testing.T, fresh func(testing.TB) site) { killed(t, fresh(t)) })
+}
+
+func killed(t *testing.T, at site) {
+	rounds := 8
 	if testing.Short() {
 		rounds = 3
 	}
 	skey, key := crashKey(t)
-	dir := t.TempDir()
 	all := acked{}
 	for range rounds {
-		all.crash(t, dir, skey, key.vkey, time.Duration(rand.IntN(250))*time.Millisecond, func(p *os.Process) { _ = p.Kill() })
-		all.check(t, dir, key)
+		all.crash(t, at.config(key), skey, key.vkey, time.Duration(rand.IntN(250))*time.Millisecond, func(p *os.Process) { _ = p.Kill() })
+		all.check(t, at.config(key), key)
 	}
 	if len(all) < rounds {
 		t.Errorf("only %d entries were acknowledged in %d rounds", len(all), rounds)
@@ -193,15 +201,15 @@ func TestPowerCut(t *testing.T) {
 	image := filepath.Join(t.TempDir(), "disk")
 	mount := mountExt4(t, image, 96<<20)
 	for round := range 3 {
-		dir := filepath.Join(mount, "journal")
-		all.crash(t, dir, skey, key.vkey, time.Duration(150+rand.IntN(250))*time.Millisecond, func(p *os.Process) {
+		cfg := key.config(filepath.Join(mount, "journal"))
+		all.crash(t, cfg, skey, key.vkey, time.Duration(150+rand.IntN(250))*time.Millisecond, func(p *os.Process) {
 			if err := shutdownExt4(mount); err != nil {
 				t.Errorf("EXT4_IOC_SHUTDOWN: %v", err)
 			}
 			_ = p.Kill()
 		})
 		remount(t, image, mount)
-		all.check(t, dir, key)
+		all.check(t, cfg, key)
 		if len(all) == 0 {
 			t.Fatalf("round %d: nothing was acknowledged", round)
 		}

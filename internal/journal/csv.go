@@ -27,13 +27,7 @@ func (r *Reader) ExportCSV(ctx context.Context, w io.Writer, f Filter) error {
 	if err := out.Write(csvColumns); err != nil {
 		return err
 	}
-	err := r.scan(ctx, f, func(_ uint64, body []byte) error {
-		e, err := decode(body)
-		if err != nil {
-			return err
-		}
-		return out.Write(csvRow(e))
-	})
+	err := r.scan(ctx, f, func(e *isogate.Entry) error { return out.Write(csvRow(*e)) })
 	out.Flush()
 	if err == nil {
 		err = out.Error()

@@ -88,7 +88,7 @@ func FuzzString(f *testing.F) {
 
 func TestIDsAreOrdered(t *testing.T) {
 	now := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
-	c := newClock(func() time.Time { return now }, "")
+	c := newClock("")
 	last := isogate.EntryID("")
 	for i := range 10000 {
 		switch i % 1000 {
@@ -97,7 +97,7 @@ func TestIDsAreOrdered(t *testing.T) {
 		case 600:
 			now = now.Add(-time.Hour)
 		}
-		id, at := c.stamp()
+		id, at := c.stamp(now)
 		if id <= last || len(id) != idLength {
 			t.Fatalf("%d: %s after %s", i, id, last)
 		}
@@ -107,9 +107,14 @@ func TestIDsAreOrdered(t *testing.T) {
 		last = id
 	}
 	// A new start while the clock is behind.
-	id, _ := newClock(func() time.Time { return now }, last).stamp()
+	id, _ := newClock(last).stamp(now)
 	if id <= last {
 		t.Fatalf("after a start: %s after %s", id, last)
+	}
+	// A millisecond is full.
+	full := newClock("01JD3T8CZ0ZZZZZZZZZZZZZZZZ")
+	if id, _ := full.stamp(now.AddDate(-9, 0, 0)); id <= "01JD3T8CZ0ZZZZZZZZZZZZZZZZ" || id[:10] != "01JD3T8CZ1" {
+		t.Fatalf("behind a full millisecond: %s", id)
 	}
 }
 

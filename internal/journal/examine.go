@@ -14,7 +14,7 @@ import (
 func (s *sealer) examine(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("journal %s: %w", s.j.cfg.Dir, err)
+			err = fmt.Errorf("journal %s: %w", s.j.place, err)
 		}
 	}()
 	was, err := s.j.kept(ctx)
@@ -29,10 +29,12 @@ func (s *sealer) examine(ctx context.Context) (err error) {
 		if cp.Size != was.size || !bytes.Equal(cp.Hash, was.root) {
 			return errors.New("the checkpoint in the database was changed; restore the newest backup of the whole state directory")
 		}
-		if _, err := os.Stat(s.tree.dir); errors.Is(err, os.ErrNotExist) {
-			s.j.cfg.Logger.Warn("the Merkle log is gone; it is built again from the database and compared with its checkpoint", slog.String("dir", s.tree.dir), slog.Uint64("size", was.size))
-			if err := s.rebuild(ctx, was); err != nil {
-				return err
+		if dir, ok := s.tree.files.(directory); ok {
+			if _, err := os.Stat(string(dir)); errors.Is(err, os.ErrNotExist) {
+				s.j.cfg.Logger.Warn("the Merkle log is gone; it is built again from the database and compared with its checkpoint", slog.String("log", s.tree.String()), slog.Uint64("size", was.size))
+				if err := s.rebuild(ctx, dir, was); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -45,9 +47,10 @@ func (s *sealer) examine(ctx context.Context) (err error) {
 
 // rebuild makes the log again from the rows, beside its place, and puts it there
 // once its root is the one that was signed.
-func (s *sealer) rebuild(ctx context.Context, was *kept) error {
-	fresh := tree{s.tree.dir + ".new"}
-	if err := os.RemoveAll(fresh.dir); err != nil {
+func (s *sealer) rebuild(ctx context.Context, dir directory, was *kept) error {
+	aside := dir + ".new"
+	fresh := tree{aside}
+	if err := os.RemoveAll(string(aside)); err != nil {
 		return err
 	}
 	at := &kept{tree: ranges.NewEmptyRange(0)}
@@ -60,7 +63,7 @@ func (s *sealer) rebuild(ctx context.Context, was *kept) error {
 		if at, err = fresh.grow(ctx, at, bodies); err != nil {
 			return err
 		}
-		if err := fresh.sweep(from, at.size); err != nil {
+		if err := fresh.sweep(ctx, from, at.size); err != nil {
 			return err
 		}
 	}
@@ -68,10 +71,10 @@ func (s *sealer) rebuild(ctx context.Context, was *kept) error {
 		return fmt.Errorf("%w: the entries in the database do not make the root that was signed over %d of them; restore the newest backup of the whole state directory",
 			errFork, was.size)
 	}
-	if err := fresh.publish(was.note); err != nil {
+	if err := fresh.publish(ctx, was.note); err != nil {
 		return err
 	}
-	if err := os.Rename(fresh.dir, s.tree.dir); err != nil {
+	if err := os.Rename(string(aside), string(dir)); err != nil {
 		return err
 	}
 	return syncDir(s.j.cfg.Dir)

@@ -80,7 +80,7 @@ type Range struct {
 func (r *Reader) Span(ctx context.Context, f Filter) (Range, error) {
 	from, to, err := r.bounds(ctx, Filter{Since: f.Since, Before: f.Before})
 	if err == nil && from >= to {
-		err = fmt.Errorf("journal %s: no entry was recorded in that time; name a wider one", r.dir)
+		err = fmt.Errorf("journal %s: no entry was recorded in that time; name a wider one", r.place)
 	}
 	return Range{First: from, End: to}, err
 }
@@ -99,7 +99,7 @@ func (r *Reader) Export(ctx context.Context, w io.Writer, run Range) error {
 		run.End = k.size
 	}
 	if run.First >= run.End {
-		return fmt.Errorf("journal %s: entry %d: %w", r.dir, run.First, ErrNothingSealed)
+		return fmt.Errorf("journal %s: entry %d: %w", r.place, run.First, ErrNothingSealed)
 	}
 	tenant, err := r.Tenant(ctx)
 	if err != nil {
@@ -114,7 +114,7 @@ func (r *Reader) Export(ctx context.Context, w io.Writer, run Range) error {
 	if err := writeLine(out, exportHeader{ExportFormat, tenant, string(origin), vkey, run.First, run.End - run.First}); err != nil {
 		return err
 	}
-	t := r.tree()
+	t := r.tree
 	for seq := run.First; seq < run.End; {
 		end := blockEnd(seq, run.End)
 		// The rows as they are: to find out whether they are what was sealed is the verifier's.
@@ -125,7 +125,7 @@ func (r *Reader) Export(ctx context.Context, w io.Writer, run Range) error {
 		if err != nil {
 			return err
 		}
-		leaves, err := t.leaves(seq, end, k.size)
+		leaves, err := t.leaves(ctx, seq, end, k.size)
 		if err != nil {
 			return r.wrap(err)
 		}
@@ -135,10 +135,10 @@ func (r *Reader) Export(ctx context.Context, w io.Writer, run Range) error {
 		seq = end
 	}
 	last := exportEnd{Checkpoint: string(k.note)}
-	if last.Left, err = t.nodes(compact.RangeNodes(0, run.First, nil), k.size); err != nil {
+	if last.Left, err = t.nodes(ctx, compact.RangeNodes(0, run.First, nil), k.size); err != nil {
 		return r.wrap(err)
 	}
-	if last.Right, err = t.nodes(compact.RangeNodes(run.End, k.size, nil), k.size); err != nil {
+	if last.Right, err = t.nodes(ctx, compact.RangeNodes(run.End, k.size, nil), k.size); err != nil {
 		return r.wrap(err)
 	}
 	if err := writeLine(out, last); err != nil {

@@ -1,7 +1,9 @@
 // Package journal keeps a tenant's one append-only sequence of entries: what
 // left, why, and who allowed it. An entry is durable before it counts: Append
-// returns once SQLite (WAL, synchronous=FULL) has synced the transaction that
-// holds it, and many waiting entries share one transaction.
+// returns once the database has synced the transaction that holds it, and many
+// waiting entries share one transaction. The database is SQLite (WAL,
+// synchronous=FULL) where one process has the journal to itself, and PostgreSQL
+// where several gateways of the tenant share it; everything else is the same.
 //
 // Behind the database a Merkle log in the form of C2SP tlog-tiles seals the
 // entries in their order, normally within a fraction of a second, and signs
@@ -38,13 +40,29 @@ const (
 	DefaultMaxAge    = 10 * time.Second
 	DefaultQueue     = 4096
 	DefaultSealEvery = 100 * time.Millisecond
+	DefaultPatience  = 5 * time.Second
 )
 
-// Config is what a journal is opened with. Dir, Tenant, Signer and Verifier are required.
+// Config is what a journal is opened with. Tenant, Signer and Verifier are required,
+// and either Dir or Database and Dial.
 type Config struct {
+	// Database is the URL of a PostgreSQL database (postgres://…), version 14 or
+	// newer, that other gateways of the tenant may use at the same time. The tenant
+	// has a schema of its own in it, isogate_<tenant>, which is created if it does not
+	// exist. The connection must be direct (no pooler between) and, except to loopback,
+	// encrypted with the server authenticated: sslmode verify-full or verify-ca. Several
+	// hosts may be named; the one that is the primary is used. "" keeps the journal in
+	// Dir.
+	Database string
+	// Dial opens the connections to Database, whose host names it gets as they are.
+	Dial DialFunc
+	// Patience is how long Database may take over one commit before it counts as
+	// lost sight of; the outcome is then unknown. Zero is DefaultPatience.
+	Patience time.Duration
 	// Dir is the journal's directory, such as state/journal. It is created, for
 	// its owner alone, if it does not exist. It holds the database, the Merkle log
 	// (log/, in C2SP tlog-tiles form) and the lock that keeps a second process out.
+	// It is not used where Database is set.
 	Dir string
 	// Tenant whose journal it is. A directory belongs to one tenant for ever.
 	Tenant isogate.Tenant
@@ -63,7 +81,8 @@ type Config struct {
 	SealEvery time.Duration
 	// Logger takes what an operator should know. Nil discards.
 	Logger *slog.Logger
-	// Now is the clock that stamps entries. Nil is time.Now. Ages are not measured by it.
+	// Now is the clock that stamps entries in Dir; Database has its own, the same for
+	// every gateway. Nil is time.Now. Ages are not measured by it.
 	Now func() time.Time
 	// Metrics to count in; nil counts for nobody. Registering them is the caller's.
 	Metrics *Metrics
@@ -72,9 +91,9 @@ type Config struct {
 var (
 	// ErrStopped says that the journal takes no more entries.
 	ErrStopped = errors.New("the journal is stopped")
-	// ErrUnknown says that the caller gave up before the journal knew whether an
-	// entry is durable. It may be or become part of the journal; what it was to
-	// allow must not happen.
+	// ErrUnknown says that the caller gave up, or the connection to the database was
+	// lost, before the journal knew whether an entry is durable. It may be or become
+	// part of the journal; what it was to allow must not happen.
 	ErrUnknown = errors.New("whether the entry is durable is unknown")
 	// ErrNotFound says that the journal has no such entry.
 	ErrNotFound = errors.New("no such entry")
@@ -86,36 +105,36 @@ type Journal struct {
 
 	cfg   Config
 	lock  *lock
-	store *store
+	store store
 	queue *queue
 	seal  *sealer
 
 	fault   atomic.Pointer[error] // why the last commit failed; nil while commits succeed
 	running atomic.Bool
 
-	mu      sync.Mutex // guards next and waiting
+	mu      sync.Mutex // guards what follows
 	next    uint64     // seq of the next entry
 	waiting time.Time  // since when, by the monotonic clock, the oldest unsealed entry waits; zero when none does
+	contact time.Time  // when the database last answered the sealer
+	looks   []look     // at a journal that others seal, from the newest that is sealed altogether on
 }
 
-// Open opens the journal at cfg.Dir, creating it if need be, and checks that its
-// database and its Merkle log belong together and that neither is older than
-// what was signed. It refuses where another process has it open. It starts
-// nothing: entries are taken once Run runs.
+// look is how many entries there were at some time.
+type look struct {
+	next uint64
+	at   time.Time
+}
+
+// maxLooks is how many looks are kept; more of them only tell ages more exactly.
+const maxLooks = 256
+
+// Open opens the journal, creating it if need be, and checks that its entries and
+// its Merkle log belong together and that neither is older than what was signed. A
+// directory that another process has open it refuses. It starts nothing: entries are
+// taken once Run runs.
 func Open(ctx context.Context, cfg Config) (_ *Journal, err error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
-	}
-	verifier, err := note.NewVerifier(cfg.Verifier)
-	if err != nil {
-		return nil, fmt.Errorf("journal %s: its public key: %w; use the vkey that belongs to the signer", cfg.Dir, err)
-	}
-	if verifier.Name() != cfg.Signer.Name() || verifier.KeyHash() != cfg.Signer.KeyHash() {
-		return nil, fmt.Errorf("journal %s: the public key %s+%08x does not belong to the signer %s+%08x; use the vkey of the same key",
-			cfg.Dir, verifier.Name(), verifier.KeyHash(), cfg.Signer.Name(), cfg.Signer.KeyHash())
-	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("journal: %w; create the directory or name another as state", err)
 	}
 	j := &Journal{cfg: cfg}
 	defer func() {
@@ -123,37 +142,94 @@ func Open(ctx context.Context, cfg Config) (_ *Journal, err error) {
 			_ = j.Close()
 		}
 	}()
-	if j.lock, err = takeLock(filepath.Join(cfg.Dir, lockName)); err != nil {
-		return nil, err
+	var log tree
+	var at seat
+	j.queue = newQueue(cfg.Queue, cfg.Tenant)
+	if cfg.Database == "" {
+		log, at, err = j.openOwn(ctx)
+	} else {
+		log, at, err = j.openShared(ctx)
 	}
-	if j.store, err = openStore(ctx, filepath.Join(cfg.Dir, dbName), cfg.Tenant, cfg.Verifier); err != nil {
-		return nil, err
-	}
-	if j.Reader, err = OpenReader(cfg.Dir); err != nil {
-		return nil, err
-	}
-	next, last, err := j.store.tail(ctx)
 	if err != nil {
 		return nil, err
 	}
-	j.queue = newQueue(cfg.Queue, cfg.Tenant, newClock(cfg.Now, last))
-	j.seal = newSealer(j, verifier)
+	verifier, err := cfg.verifier(j.place)
+	if err != nil {
+		return nil, err
+	}
+	j.seal = newSealer(j, verifier, log, at)
 	if err := j.seal.examine(ctx); err != nil {
 		return nil, err
 	}
-	j.next = next
-	if next > j.seal.size() {
-		j.waiting = time.Now()
+	if j.next, err = j.count(ctx); err != nil {
+		return nil, err
 	}
-	cfg.Metrics.next.Set(float64(next))
+	j.contact = time.Now()
+	j.looks = []look{{j.seal.size(), j.contact}}
+	if j.next > j.seal.size() {
+		j.waiting = j.contact
+	}
+	cfg.Metrics.next.Set(float64(j.next))
 	cfg.Metrics.sealed.Set(float64(j.seal.size()))
 	return j, nil
 }
 
+// openOwn opens a journal that this process has to itself, in a directory.
+func (j *Journal) openOwn(ctx context.Context) (tree, seat, error) {
+	dir := j.cfg.Dir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return tree{}, nil, fmt.Errorf("journal: %w; create the directory or name another as state", err)
+	}
+	var err error
+	if j.lock, err = takeLock(filepath.Join(dir, lockName)); err != nil {
+		return tree{}, nil, err
+	}
+	own, err := openSQLite(ctx, &j.cfg)
+	if err != nil {
+		return tree{}, nil, err
+	}
+	j.store = own
+	if j.Reader, err = openFile(ctx, dir); err != nil {
+		return tree{}, nil, err
+	}
+	return j.tree, soleSeat{j.queue}, nil
+}
+
+// openShared opens a journal that other processes may have open as well.
+func (j *Journal) openShared(ctx context.Context) (tree, seat, error) {
+	at, err := newEndpoint(j.cfg.Database, j.cfg.Tenant, j.cfg.Dial)
+	if err != nil {
+		return tree{}, nil, err
+	}
+	shared, err := openPostgres(ctx, at, &j.cfg)
+	if err != nil {
+		return tree{}, nil, err
+	}
+	j.store = shared
+	if j.Reader, err = openShared(ctx, at); err != nil {
+		return tree{}, nil, err
+	}
+	s := &sharedSeat{at: at}
+	return tree{shelf{j.db, s}}, s, nil
+}
+
+// verifier is the public half of the signer.
+func (cfg *Config) verifier(place string) (note.Verifier, error) {
+	v, err := note.NewVerifier(cfg.Verifier)
+	if err != nil {
+		return nil, fmt.Errorf("journal %s: its public key: %w; use the vkey that belongs to the signer", place, err)
+	}
+	if v.Name() != cfg.Signer.Name() || v.KeyHash() != cfg.Signer.KeyHash() {
+		return nil, fmt.Errorf("journal %s: the public key %s+%08x does not belong to the signer %s+%08x; use the vkey of the same key",
+			place, v.Name(), v.KeyHash(), cfg.Signer.Name(), cfg.Signer.KeyHash())
+	}
+	return v, nil
+}
+
 func (cfg *Config) complete() error {
 	switch {
-	case cfg.Dir == "":
-		return errors.New("journal: Config.Dir is empty; name the journal's directory")
+	case cfg.Dir == "" && cfg.Database == "":
+		return errors.New("journal: Config.Dir is empty; name the journal's directory, or a database")
 	case cfg.Signer == nil:
 		return errors.New("journal: Config.Signer is nil; a journal without checkpoints proves nothing")
 	}
@@ -168,6 +244,9 @@ func (cfg *Config) complete() error {
 	}
 	if cfg.SealEvery <= 0 {
 		cfg.SealEvery = DefaultSealEvery
+	}
+	if cfg.Patience <= 0 {
+		cfg.Patience = DefaultPatience
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -199,30 +278,91 @@ func (j *Journal) Run(ctx context.Context) error {
 }
 
 // Ready reports why nothing may leave now, or nil: the journal is not running, its
-// last commit failed, or entries have waited for their checkpoint for longer than
-// MaxAge. A journal whose commits fail tries by itself, and is ready again once
+// last commit failed, or entries, whoever appended them, have waited for their
+// checkpoint for longer than MaxAge, or for so long a shared database has not said
+// whether any do. A journal whose commits fail tries by itself, and is ready again once
 // one succeeds.
 //
 // promise: P23
 func (j *Journal) Ready() error {
 	if !j.running.Load() || j.queue.stopped() {
-		return fmt.Errorf("journal %s: %w", j.cfg.Dir, ErrStopped)
+		return fmt.Errorf("journal %s: %w", j.place, ErrStopped)
 	}
 	if fault := j.fault.Load(); fault != nil {
-		return fmt.Errorf("journal %s cannot be written: %w; nothing leaves until it can", j.cfg.Dir, *fault)
+		return fmt.Errorf("journal %s cannot be written: %w; nothing leaves until it can", j.place, *fault)
 	}
 	j.mu.Lock()
-	waiting := j.waiting
+	waiting, contact := j.waiting, j.contact
 	j.mu.Unlock()
+	var err error
 	if age := time.Since(waiting); !waiting.IsZero() && age > j.cfg.MaxAge {
-		err := fmt.Errorf("journal %s: entries have waited %s for a checkpoint, longer than %s", j.cfg.Dir,
-			age.Round(time.Millisecond), j.cfg.MaxAge)
-		if cause := j.seal.lastError(); cause != nil {
-			err = fmt.Errorf("%w: %w", err, cause)
-		}
-		return err
+		err = fmt.Errorf("journal %s: entries have waited %s for a checkpoint, longer than %s", j.place, age.Round(time.Millisecond), j.cfg.MaxAge)
+	} else if age := time.Since(contact); j.seal.seat.shared() && age > j.cfg.MaxAge {
+		err = fmt.Errorf("journal %s: the database has not answered for %s, longer than %s", j.place, age.Round(time.Millisecond), j.cfg.MaxAge)
 	}
-	return nil
+	if cause := j.seal.lastError(); err != nil && cause != nil {
+		err = fmt.Errorf("%w: %w", err, cause)
+	}
+	return err
+}
+
+// unsealed reports whether entries wait for a checkpoint.
+func (j *Journal) unsealed() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return !j.waiting.IsZero()
+}
+
+// grown takes note that the journal has entries up to next.
+func (j *Journal) grown(next uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if next <= j.next {
+		return
+	}
+	j.next = next
+	if j.waiting.IsZero() {
+		j.waiting = time.Now()
+	}
+}
+
+// sealedUpTo moves the mark from which entries wait for a checkpoint. Entries
+// that the batch did not take have waited at the most since it began.
+func (j *Journal) sealedUpTo(size uint64, began time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.next > size {
+		j.waiting = began
+	} else {
+		j.waiting = time.Time{}
+	}
+	j.looks = append(j.looks[:0], look{size, began})
+}
+
+// sawSealed does the same for what another process has sealed: of next entries the
+// first size ones, in a look that began then. What is not sealed came after the
+// newest look of which everything is.
+func (j *Journal) sawSealed(size, next uint64, began time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.next = max(j.next, next); len(j.looks) < maxLooks {
+		j.looks = append(j.looks, look{next, began})
+	}
+	for len(j.looks) > 1 && j.looks[1].next <= size {
+		j.looks = j.looks[1:]
+	}
+	if j.next <= size {
+		j.waiting = time.Time{}
+	} else {
+		j.waiting = j.looks[0].at
+	}
+}
+
+// heard takes note that the database answered what was asked at a time.
+func (j *Journal) heard(at time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.contact = at
 }
 
 // Close releases the journal. Call it after Run has returned.

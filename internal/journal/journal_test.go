@@ -116,8 +116,12 @@ func sealedAll(t testing.TB, j *Journal) {
 }
 
 func TestAppendIsDurableSealedAndReadable(t *testing.T) {
-	dir, key := t.TempDir(), newKey(t, "isogate/acme")
-	cfg := key.config(dir)
+	conformance(t, func(t *testing.T, fresh func(testing.TB) site) { durableSealedReadable(t, fresh(t)) })
+}
+
+func durableSealedReadable(t *testing.T, at site) {
+	key := newKey(t, "isogate/acme")
+	cfg := at.config(key)
 	cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	j, stop := open(t, cfg)
 	want := appendN(t, j, 20)

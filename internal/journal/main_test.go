@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"k8s.io/klog/v2"
+
+	"github.com/isogate/isogate/internal/isogatetest/pgtest"
 )
 
 func TestMain(m *testing.M) {
@@ -13,5 +15,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childDir) != "" {
 		os.Exit(child())
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	pgtest.Stop()
+	os.Exit(code)
 }

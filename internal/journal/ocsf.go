@@ -139,13 +139,12 @@ func (r *Reader) ExportOCSF(ctx context.Context, w io.Writer, f Filter) error {
 	out := bufio.NewWriter(w)
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
-	err := r.scan(ctx, f, func(_ uint64, body []byte) error {
-		e, err := decode(body)
-		if err != nil || e.Kind != isogate.KindEgress {
-			return err
+	err := r.scan(ctx, f, func(e *isogate.Entry) error {
+		if e.Kind != isogate.KindEgress {
+			return nil
 		}
 		for i := range e.Closes { // an event has one response
-			one := e
+			one := *e
 			one.ID = isogate.EntryID(fmt.Sprintf("%s-%d", e.ID, i+1))
 			one.Of, one.Status, one.DurationUS, one.Closes = e.Closes[i].Of, e.Closes[i].Status, e.Closes[i].DurationUS, nil
 			if err := enc.Encode(ocsf(one)); err != nil {
@@ -155,7 +154,7 @@ func (r *Reader) ExportOCSF(ctx context.Context, w io.Writer, f Filter) error {
 		if len(e.Closes) > 0 {
 			return nil
 		}
-		return enc.Encode(ocsf(e))
+		return enc.Encode(ocsf(*e))
 	})
 	if err != nil {
 		return err

@@ -136,13 +136,13 @@ func (r *Reader) Prove(ctx context.Context, id isogate.EntryID) (Proof, error) {
 		return Proof{}, err
 	}
 	if seq >= k.size {
-		return Proof{}, fmt.Errorf("journal %s: %s: %w", r.dir, id, ErrNothingSealed)
+		return Proof{}, fmt.Errorf("journal %s: %s: %w", r.place, id, ErrNothingSealed)
 	}
 	nodes, err := mproof.Inclusion(seq, k.size)
 	if err != nil {
 		return Proof{}, r.wrap(err)
 	}
-	hashes, err := r.tree().nodes(nodes.IDs, k.size)
+	hashes, err := r.tree.nodes(ctx, nodes.IDs, k.size)
 	if err != nil {
 		return Proof{}, r.wrap(err)
 	}

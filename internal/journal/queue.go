@@ -15,10 +15,13 @@ const gatherTurns = 64
 
 // item is one entry on its way to the database.
 type item struct {
-	id    isogate.EntryID
-	at    time.Time
-	tail  []byte // what follows the head; see encode.go
-	later bool   // nobody waits for it: it is tried again until it is durable
+	tail      []byte // what follows the head; see encode.go
+	announced bool   // every gateway must hear of it; see announced
+	later     bool   // nobody waits for it: it is tried again until it is durable
+	doubtful  bool   // it was in a transaction of which nobody knows whether it was committed
+	// Set by the store when the group is written.
+	id isogate.EntryID
+	at time.Time
 	// Closings that came while the group was open share an entry; its tail is
 	// encoded when the group is taken.
 	closes []isogate.Closing
@@ -27,12 +30,14 @@ type item struct {
 // maxCloses keeps an entry of closings well below maxEntry.
 const maxCloses = 256
 
-// act is something else to do in a group's transaction. Its own error is its
-// caller's alone and leaves the group's entries as they are.
+// act is something else to do in a group's transaction: to replace the kept
+// checkpoint was by now or, without these, nothing, which tells when everything
+// queued before is done. Its own error is its caller's alone and leaves the
+// group's entries as they are.
 type act struct {
-	do   func(context.Context, *store) error
-	err  error
-	done chan error // buffered
+	was, now *kept
+	err      error
+	done     chan error // buffered
 }
 
 // group is the entries that share a transaction, and its outcome.
@@ -44,9 +49,27 @@ type group struct {
 	acts    []act
 
 	// Set before done is closed.
-	base uint64 // seq of items[0]
+	base uint64 // seq of the first entry: of again, and then of items
 	err  error
 	done chan struct{}
+}
+
+// size is the number of entries.
+func (g *group) size() int { return len(g.again) + len(g.items) }
+
+// each calls f for every entry in the order of their seqs.
+func (g *group) each(f func(it *item)) {
+	for _, items := range [...][]item{g.again, g.items} {
+		for i := range items {
+			f(&items[i])
+		}
+	}
+}
+
+// announces reports whether every gateway must hear of one of the entries.
+func (g *group) announces() (yes bool) {
+	g.each(func(it *item) { yes = yes || it.announced })
+	return yes
 }
 
 // queue collects a group while the one before it is committed.
@@ -59,19 +82,18 @@ type queue struct {
 
 	mu     sync.Mutex // guards what follows
 	open   *group
-	clock  *clock
 	ended  bool // no more entries
 	before int  // entries in the group before the open one
 }
 
-func newQueue(limit int, tenant isogate.Tenant, c *clock) *queue {
-	return &queue{max: limit, tenant: tenant, clock: c, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1), halt: make(chan struct{}),
+func newQueue(limit int, tenant isogate.Tenant) *queue {
+	return &queue{max: limit, tenant: tenant, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1), halt: make(chan struct{}),
 		open: &group{done: make(chan struct{})}}
 }
 
-// put stamps e and places its item in the open group. Where that is full it waits
-// for the next one.
-func (q *queue) put(ctx context.Context, e *isogate.Entry, it item) (*group, int, error) {
+// put places an item in the open group. Where that is full it waits for the next
+// one. What is put before something else gets an earlier place.
+func (q *queue) put(ctx context.Context, it item) (*group, int, error) {
 	for {
 		q.mu.Lock()
 		if q.ended {
@@ -80,8 +102,6 @@ func (q *queue) put(ctx context.Context, e *isogate.Entry, it item) (*group, int
 		}
 		g := q.open
 		if len(g.items) < q.max {
-			e.ID, e.Time = q.clock.stamp()
-			it.id, it.at = e.ID, e.Time
 			g.items = append(g.items, it)
 			n := len(g.items)
 			if len(it.closes) > 0 {
@@ -119,13 +139,19 @@ func (q *queue) close(c isogate.Closing) error {
 		return nil
 	}
 	q.mu.Unlock()
-	_, _, err := q.put(context.Background(), &isogate.Entry{}, item{later: true, closes: []isogate.Closing{c}})
+	_, _, err := q.put(context.Background(), item{later: true, closes: []isogate.Closing{c}})
 	return err
 }
 
-// run has do done in the next transaction and returns its outcome.
-func (q *queue) run(ctx context.Context, do func(context.Context, *store) error) error {
-	a := act{do: do, done: make(chan error, 1)}
+// flush returns when everything queued before was committed.
+func (q *queue) flush(ctx context.Context) error { return q.run(ctx, nil, nil) }
+
+// keep has the checkpoint was replaced by now, if it is still was, in the next
+// transaction.
+func (q *queue) keep(ctx context.Context, was, now *kept) error { return q.run(ctx, was, now) }
+
+func (q *queue) run(ctx context.Context, was, now *kept) error {
+	a := act{was: was, now: now, done: make(chan error, 1)}
 	q.mu.Lock()
 	if q.halted() {
 		q.mu.Unlock()
@@ -165,8 +191,8 @@ func (q *queue) gather() {
 }
 
 // take closes the open group and returns it, or nil when it is empty. Entries
-// that nobody waits for and that could not be committed go before it: their IDs
-// were given earlier.
+// that nobody waits for and that could not be committed go before it, as they came
+// before it.
 func (q *queue) take(again []item) *group {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -16,14 +17,46 @@ import (
 	"github.com/isogate/isogate"
 )
 
-// Reader reads a journal, also while another process writes it. It changes nothing.
+// Reader reads a journal, also while other processes write it. It changes nothing.
 type Reader struct {
-	dir string
-	db  *sql.DB
+	place  string // where the journal is, for messages
+	db     *sql.DB
+	tree   tree      // the Merkle log
+	news   *bell     // rung by the journal of this process, if any, when there is something to follow
+	remote *endpoint // of the database, if it is PostgreSQL
+}
+
+// ReaderConfig says which journal to read: the one in Dir, or the one of Tenant in
+// Database.
+type ReaderConfig struct {
+	// Dir is the journal's directory. It is not used where Database is set.
+	Dir string
+	// Database, Tenant and Dial are as in [Config].
+	Database string
+	Tenant   isogate.Tenant
+	Dial     DialFunc
+}
+
+// Open opens the journal for reading. It must exist already.
+func (c ReaderConfig) Open(ctx context.Context) (*Reader, error) {
+	if c.Database == "" {
+		return openFile(ctx, c.Dir)
+	}
+	at, err := newEndpoint(c.Database, c.Tenant, c.Dial)
+	if err != nil {
+		return nil, err
+	}
+	return openShared(ctx, at)
 }
 
 // OpenReader opens the journal in dir for reading.
 func OpenReader(dir string) (*Reader, error) {
+	return ReaderConfig{Dir: dir}.Open(context.Background())
+}
+
+// openFile opens a SQLite journal. One that no gateway has brought to this version
+// yet can be read all the same, but not followed.
+func openFile(ctx context.Context, dir string) (*Reader, error) {
 	path, err := filepath.Abs(filepath.Join(dir, dbName))
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
@@ -37,25 +70,42 @@ func OpenReader(dir string) (*Reader, error) {
 	}
 	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(8)
-	r := &Reader{dir: dir, db: db}
-	var app, ver int
-	err = db.QueryRowContext(context.Background(), `SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version)`).Scan(&app, &ver)
+	var app int
+	var ver int64
+	err = db.QueryRowContext(ctx, `SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version)`).Scan(&app, &ver)
 	switch {
 	case err != nil:
 		err = explain(err)
 	case app != application:
 		err = errors.New("this is not a journal's database; name another directory")
-	case ver != version:
-		err = fmt.Errorf("the journal's format is %d and this program reads %d; use the release that wrote it", ver, version)
+	case ver > sqliteLatest:
+		err = fmt.Errorf("the journal's format is %d and this program reads %d; use the release that wrote it", ver, sqliteLatest)
 	}
 	if err != nil {
 		_ = db.Close()
 		return nil, fmt.Errorf("journal %s: %w", path, err)
 	}
-	return r, nil
+	return &Reader{place: dir, db: db, tree: tree{directory(filepath.Join(dir, logName))}, news: newBell()}, nil
 }
 
-func (r *Reader) tree() tree { return tree{filepath.Join(r.dir, logName)} }
+// openShared opens a journal in PostgreSQL.
+func openShared(ctx context.Context, at *endpoint) (*Reader, error) {
+	db := at.pool()
+	r := &Reader{place: at.place, db: db, tree: tree{shelf{db: db}}, news: newBell(), remote: at}
+	var has int64
+	err := db.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM `+versionTable).Scan(&has)
+	switch {
+	case undefined(err):
+		err = errors.New("there is no journal of this tenant yet; start its gateway, or name another database")
+	case err == nil && has != postgresLatest:
+		err = fmt.Errorf("the journal's format is %d and this program reads %d; use the release that wrote it", has, postgresLatest)
+	}
+	if err != nil {
+		_ = db.Close()
+		return nil, fmt.Errorf("journal %s: %w", at.place, explain(err))
+	}
+	return r, nil
+}
 
 // Close releases the reader.
 func (r *Reader) Close() error { return r.db.Close() }
@@ -71,7 +121,7 @@ func (r *Reader) Tenant(ctx context.Context) (isogate.Tenant, error) {
 func (r *Reader) Verifier(ctx context.Context) (string, error) { return r.meta(ctx, "vkey") }
 
 func (r *Reader) meta(ctx context.Context, key string) (s string, err error) {
-	err = r.db.QueryRowContext(ctx, `SELECT value FROM meta WHERE key=?`, key).Scan(&s)
+	err = r.db.QueryRowContext(ctx, `SELECT value FROM meta WHERE key=$1`, key).Scan(&s)
 	return s, r.wrap(err)
 }
 
@@ -79,7 +129,7 @@ func (r *Reader) wrap(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("journal %s: %w", r.dir, explain(err))
+	return fmt.Errorf("journal %s: %w", r.place, explain(err))
 }
 
 // Checkpoint returns the newest one. Its signature is not checked here.
@@ -107,7 +157,7 @@ func (r *Reader) kept(ctx context.Context) (*kept, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("journal %s: the checkpoint in the database was changed: %w; restore the newest backup of the whole state directory", r.dir, err)
+		return nil, fmt.Errorf("journal %s: the checkpoint in the database was changed: %w; restore the newest backup of the whole state directory", r.place, err)
 	}
 	return &k, nil
 }
@@ -126,7 +176,7 @@ func (r *Reader) count(ctx context.Context) (uint64, error) {
 
 // each calls f with the bytes of the entries [from, to), which must all be there.
 func (r *Reader) each(ctx context.Context, from, to uint64, f func(seq uint64, body []byte) error) error {
-	rows, err := r.db.QueryContext(ctx, `SELECT seq, body FROM entry WHERE seq >= ? AND seq < ? ORDER BY seq`, int64(from), int64(to)) //nolint:gosec // sizes fit
+	rows, err := r.db.QueryContext(ctx, `SELECT seq, body FROM entry WHERE seq >= $1 AND seq < $2 ORDER BY seq`, int64(from), int64(to)) //nolint:gosec // sizes fit
 	if err != nil {
 		return r.wrap(err)
 	}
@@ -150,7 +200,7 @@ func (r *Reader) each(ctx context.Context, from, to uint64, f func(seq uint64, b
 		return r.wrap(err)
 	}
 	if want != to {
-		return fmt.Errorf("journal %s: entry %d is missing; restore the newest backup of the whole state directory", r.dir, want)
+		return fmt.Errorf("journal %s: entry %d is missing; restore the newest backup of the whole state directory", r.place, want)
 	}
 	return nil
 }
@@ -166,7 +216,7 @@ func (r *Reader) bodies(ctx context.Context, from, to uint64) ([][]byte, error) 
 
 // row is one entry's bytes; nil if there is no such row.
 func (r *Reader) row(ctx context.Context, seq uint64) (body []byte, err error) {
-	err = r.db.QueryRowContext(ctx, `SELECT body FROM entry WHERE seq=?`, int64(seq)).Scan(&body) //nolint:gosec // sizes fit
+	err = r.db.QueryRowContext(ctx, `SELECT body FROM entry WHERE seq=$1`, int64(seq)).Scan(&body) //nolint:gosec // sizes fit
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -211,7 +261,7 @@ func (r *Reader) Find(ctx context.Context, id isogate.EntryID) (uint64, []byte, 
 		return 0, nil, err
 	}
 	if idOf(body) != id {
-		return 0, nil, fmt.Errorf("journal %s: %s: %w", r.dir, id, ErrNotFound)
+		return 0, nil, fmt.Errorf("journal %s: %s: %w", r.place, id, ErrNotFound)
 	}
 	return seq, body, nil
 }
@@ -261,43 +311,89 @@ func (r *Reader) List(ctx context.Context, f Filter) ([]isogate.Entry, error) {
 		f.Limit = DefaultLimit
 	}
 	var entries []isogate.Entry
-	err := r.scan(ctx, f, func(_ uint64, body []byte) error {
-		e, err := decode(body)
-		if err != nil {
-			return err
-		}
-		entries = append(entries, e)
+	err := r.scan(ctx, f, func(e *isogate.Entry) error {
+		entries = append(entries, *e)
 		return nil
 	})
 	return entries, err
 }
 
-// scan calls f for each entry that the filter selects.
-func (r *Reader) scan(ctx context.Context, f Filter, do func(seq uint64, body []byte) error) error {
-	from, to, err := r.bounds(ctx, f)
-	if err != nil {
-		return err
-	}
-	query := `SELECT seq, body FROM entry WHERE seq >= ? AND seq < ?`
-	args := []any{int64(from), int64(to)} //nolint:gosec // sizes fit
+// members are the members of an entry that the filter asks for, as entries spell
+// them. An entry is written in one way only, so that one which has such a member
+// has these bytes; one that has the bytes may yet have them elsewhere.
+func (f *Filter) members() (needles [][]byte) {
 	for _, c := range []struct{ member, value string }{
 		{"source", string(f.Source)}, {"transit", string(f.Transit)}, {"destination", string(f.Destination)},
 		{"decision", f.Decision}, {"kind", string(f.Kind)}, {"stage", string(f.Stage)},
 	} {
 		if c.value != "" {
-			query += ` AND json_extract(CAST(body AS TEXT), '$.` + c.member + `') = ?` //nolint:gosec // a name of the list above; the value is bound
-			args = append(args, c.value)
+			needles = append(needles, appendMember(nil, c.member, c.value))
 		}
 	}
+	return needles
+}
+
+// selects reports whether the filter selects an entry by its members.
+func (f *Filter) selects(e *isogate.Entry) bool {
+	return (f.Source == "" || f.Source == e.Source) && (f.Transit == "" || f.Transit == e.Transit) &&
+		(f.Destination == "" || f.Destination == e.Destination) && (f.Decision == "" || f.Decision == e.Decision) &&
+		(f.Kind == "" || f.Kind == e.Kind) && (f.Stage == "" || f.Stage == e.Stage)
+}
+
+// scanPage is how many rows a scan reads at a time: so many are read for nothing
+// at the most when it ends early.
+const scanPage = 1000
+
+// scan calls do for each entry that the filter selects, in order.
+func (r *Reader) scan(ctx context.Context, f Filter, do func(e *isogate.Entry) error) error {
+	from, to, err := r.bounds(ctx, f)
+	if err != nil {
+		return err
+	}
+	has := "instr(body, $%d) > 0"
+	if r.remote != nil {
+		has = "position($%d IN body) > 0"
+	}
+	query := `SELECT seq, body FROM entry WHERE seq >= $1 AND seq < $2`
+	args := []any{nil, nil}
+	for _, needle := range f.members() {
+		args = append(args, needle)
+		query += " AND " + fmt.Sprintf(has, len(args))
+	}
+	query += ` ORDER BY seq`
 	if f.Newest {
-		query += ` ORDER BY seq DESC`
-	} else {
-		query += ` ORDER BY seq`
+		query += ` DESC`
 	}
-	if f.Limit > 0 {
-		query += ` LIMIT ?`
-		args = append(args, f.Limit)
+	query += fmt.Sprintf(` LIMIT %d`, scanPage)
+	left := f.Limit
+	if left <= 0 {
+		left = math.MaxInt
 	}
+	for from < to && left > 0 {
+		args[0], args[1] = int64(from), int64(to) //nolint:gosec // sizes fit
+		n := 0
+		err := r.page(ctx, query, args, func(seq uint64, body []byte) (more bool, err error) {
+			if n++; f.Newest {
+				to = seq
+			} else {
+				from = seq + 1
+			}
+			e, err := decode(body)
+			if err != nil || !f.selects(&e) {
+				return err == nil, err
+			}
+			left--
+			return left > 0, do(&e)
+		})
+		if err != nil || n < scanPage {
+			return err
+		}
+	}
+	return nil
+}
+
+// page calls do for each row of a query until it says that it needs no more.
+func (r *Reader) page(ctx context.Context, query string, args []any, do func(seq uint64, body []byte) (more bool, err error)) error {
 	rows, err := r.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return r.wrap(err)
@@ -309,7 +405,7 @@ func (r *Reader) scan(ctx context.Context, f Filter, do func(seq uint64, body []
 		if err := rows.Scan(&seq, &body); err != nil {
 			return r.wrap(err)
 		}
-		if err := do(uint64(seq), body); err != nil { //nolint:gosec // never negative
+		if more, err := do(uint64(seq), body); err != nil || !more { //nolint:gosec // never negative
 			return err
 		}
 	}

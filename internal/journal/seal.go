@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -20,29 +19,37 @@ const (
 	slowest = 200 * time.Millisecond
 	// batchLimit is how many entries one batch seals at the most.
 	batchLimit = 1 << 16
+	// sharedLimit is the same where the tiles go to a database.
+	sharedLimit = 1 << 13
 	// batchPatience is how long a batch may take before it is given up and begun
 	// again from what is on disk.
 	batchPatience = 30 * time.Second
 	// lastPatience is how long a journal that stops goes on sealing.
 	lastPatience = 5 * time.Second
+	// lookEvery is how often a process looks whether others have entries to seal or
+	// the seat is free, at the most and at the least.
+	lookEvery  = 250 * time.Millisecond
+	lookSooner = 25 * time.Millisecond
 )
 
 // errFork says that the log and the entries would tell two stories.
 var errFork = errors.New("the Merkle log does not match the entries")
 
 // sealer brings committed entries into the Merkle log, in order, and has a
-// checkpoint signed over each batch.
+// checkpoint signed over each batch. Where several processes share a journal the one
+// that has the seat does; the others look on, and take the seat when it is free.
 type sealer struct {
 	j        *Journal
 	verifier note.Verifier
 	tree     tree
+	seat     seat
 	wake     chan struct{}
 	sealed   atomic.Uint64
 	err      atomic.Pointer[error] // of the last attempt; nil if it succeeded
 }
 
-func newSealer(j *Journal, v note.Verifier) *sealer {
-	return &sealer{j: j, verifier: v, tree: tree{filepath.Join(j.cfg.Dir, logName)}, wake: make(chan struct{}, 1)}
+func newSealer(j *Journal, v note.Verifier, t tree, at seat) *sealer {
+	return &sealer{j: j, verifier: v, tree: t, seat: at, wake: make(chan struct{}, 1)}
 }
 
 func (s *sealer) size() uint64 { return s.sealed.Load() }
@@ -52,6 +59,23 @@ func (s *sealer) lastError() error {
 		return *err
 	}
 	return nil
+}
+
+// limit is how many entries one batch seals at the most.
+func (s *sealer) limit() uint64 {
+	if s.seat.shared() {
+		return sharedLimit
+	}
+	return batchLimit
+}
+
+// patience is how long a batch may take. A database that does not answer is given
+// up well before that is so old that nothing may leave.
+func (s *sealer) patience() time.Duration {
+	if s.seat.shared() {
+		return s.j.cfg.Patience
+	}
+	return batchPatience
 }
 
 // nudge says that there are entries to seal.
@@ -69,12 +93,20 @@ func (s *sealer) loop(ctx context.Context) {
 	if s.j.unsealed() {
 		s.nudge()
 	}
+	look := time.NewTimer(0)
+	look.Stop()
+	defer look.Stop()
 	for {
+		if s.seat.shared() {
+			// Entries of others make no sound here.
+			look.Reset(min(max(s.j.cfg.SealEvery, lookSooner), lookEvery))
+		}
 		select {
 		case <-ctx.Done():
 			s.finish()
 			return
 		case <-s.wake:
+		case <-look.C:
 		}
 		began := time.Now()
 		more, err := s.try(ctx)
@@ -83,7 +115,11 @@ func (s *sealer) loop(ctx context.Context) {
 		}
 		// Sealing syncs files, which commits have to wait for. It has a fifth of the
 		// time, as long as a checkpoint still comes well within a second.
-		pause.Reset(max(s.j.cfg.SealEvery, min(4*time.Since(began), slowest)))
+		rest := max(s.j.cfg.SealEvery, min(4*time.Since(began), slowest))
+		if err != nil && s.seat.shared() {
+			rest = max(rest, lookEvery)
+		}
+		pause.Reset(rest)
 		select {
 		case <-ctx.Done():
 		case <-pause.C:
@@ -91,18 +127,19 @@ func (s *sealer) loop(ctx context.Context) {
 	}
 }
 
-// finish takes no more entries and seals those that were taken.
+// finish takes no more entries, seals those that were taken, and leaves the seat.
 func (s *sealer) finish() {
+	defer s.seat.leave()
 	ctx, cancel := context.WithTimeout(context.Background(), lastPatience)
 	defer cancel()
 	s.j.queue.end()
-	err := s.j.queue.run(ctx, func(context.Context, *store) error { return nil }) // behind everything queued
+	err := s.j.queue.flush(ctx)
 	for more := true; more && err == nil; {
 		more, err = s.try(ctx)
 	}
 	if err != nil {
 		s.j.cfg.Logger.Warn("the journal stops with entries that are not sealed yet; they will be at the next start",
-			slog.String("dir", s.j.cfg.Dir), slog.Any("error", err))
+			slog.String("journal", s.j.place), slog.Any("error", err))
 	}
 }
 
@@ -112,18 +149,26 @@ func (s *sealer) try(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), batchPatience)
 	defer cancel()
 	began := time.Now()
-	more, err = s.step(ctx, began)
+	held, err := s.seat.take(ctx)
+	switch {
+	case err != nil:
+	case held:
+		more, err = s.step(ctx, began)
+	default:
+		err = s.look(ctx, began)
+	}
 	before := s.lastError()
 	if err == nil {
+		s.j.heard(began)
 		s.err.Store(nil)
 		if before != nil {
-			s.j.cfg.Logger.Info("the journal is sealed again", slog.String("dir", s.j.cfg.Dir), slog.Uint64("size", s.size()))
+			s.j.cfg.Logger.Info("the journal is sealed again", slog.String("journal", s.j.place), slog.Uint64("size", s.size()))
 		}
 		return more, nil
 	}
 	s.j.cfg.Metrics.unsealed.Inc()
 	if before == nil || before.Error() != err.Error() {
-		s.j.cfg.Logger.Error("entries could not be sealed; trying again", slog.String("dir", s.j.cfg.Dir), slog.Any("error", err))
+		s.j.cfg.Logger.Error("entries could not be sealed; trying again", slog.String("journal", s.j.place), slog.Any("error", err))
 	}
 	s.err.Store(&err)
 	return false, err
@@ -145,10 +190,15 @@ func (s *sealer) try(ctx context.Context) (more bool, err error) {
 // of the log's directory makes the journal sign a fork.
 func (s *sealer) step(ctx context.Context, began time.Time) (more bool, err error) {
 	was, next, err := s.standing(ctx)
-	if err != nil || next == was.size {
+	if err != nil {
 		return false, err
 	}
-	bodies, err := s.j.bodies(ctx, was.size, min(next, was.size+batchLimit))
+	if s.sealed.Store(was.size); next == was.size {
+		s.j.sealedUpTo(was.size, began)
+		return false, nil
+	}
+	s.j.grown(next)
+	bodies, err := s.j.bodies(ctx, was.size, min(next, was.size+s.limit()))
 	if err != nil {
 		return false, err
 	}
@@ -159,10 +209,10 @@ func (s *sealer) step(ctx context.Context, began time.Time) (more bool, err erro
 	if err := now.sign(s.j.cfg.Signer); err != nil {
 		return false, err
 	}
-	if err := s.j.queue.run(ctx, func(ctx context.Context, st *store) error { return st.keep(ctx, was, now) }); err != nil {
+	if err := s.seat.keep(ctx, was, now); err != nil {
 		return false, err
 	}
-	if err := s.tree.publish(now.note); err != nil {
+	if err := s.tree.publish(ctx, now.note); err != nil {
 		return false, err
 	}
 	s.sealed.Store(now.size)
@@ -170,34 +220,39 @@ func (s *sealer) step(ctx context.Context, began time.Time) (more bool, err erro
 	m := s.j.cfg.Metrics
 	m.sealed.Set(float64(now.size))
 	m.seal.Observe(time.Since(began).Seconds())
-	if err := s.tree.sweep(was.size, now.size); err != nil {
-		s.j.cfg.Logger.Warn("obsolete partial tiles could not be removed", slog.String("dir", s.tree.dir), slog.Any("error", err))
+	if err := s.tree.sweep(ctx, was.size, now.size); err != nil {
+		s.j.cfg.Logger.Warn("obsolete partial tiles could not be removed", slog.String("log", s.tree.String()), slog.Any("error", err))
 	}
 	return next > now.size, nil
 }
 
-// unsealed reports whether entries wait for a checkpoint.
-func (j *Journal) unsealed() bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return !j.waiting.IsZero()
-}
-
-// sealedUpTo moves the mark from which entries wait for a checkpoint. Entries
-// that the batch did not take have waited at the most since it began.
-func (j *Journal) sealedUpTo(size uint64, began time.Time) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.next > size {
-		j.waiting = began
-	} else {
-		j.waiting = time.Time{}
+// look takes note of what the process that has the seat has sealed.
+func (s *sealer) look(ctx context.Context, began time.Time) error {
+	was, err := s.j.kept(ctx)
+	if err != nil {
+		return err
 	}
+	next, err := s.j.count(ctx)
+	if err != nil {
+		return err
+	}
+	if seen := s.size(); was.size < seen {
+		return fmt.Errorf("%w: its checkpoint seals %d entries, and %d were sealed before", ErrPutBack, was.size, seen)
+	}
+	s.sealed.Store(was.size)
+	s.j.cfg.Metrics.sealed.Set(float64(was.size))
+	s.j.sawSealed(was.size, next, began)
+	return nil
 }
 
 // standing reads the kept checkpoint and the number of entries, and refuses where
 // these and the log's directory cannot be of one journal at one time.
 func (s *sealer) standing(ctx context.Context) (was *kept, next uint64, err error) {
+	// Read before the kept one, which another process may replace in between.
+	raw, err := s.tree.published(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
 	if was, err = s.j.kept(ctx); err != nil {
 		return nil, 0, err
 	}
@@ -205,33 +260,28 @@ func (s *sealer) standing(ctx context.Context) (was *kept, next uint64, err erro
 		return nil, 0, err
 	}
 	if next < was.size {
-		return nil, 0, fmt.Errorf("the database has %d entries, but its checkpoint seals %d: entries were removed; restore the newest backup of the whole state directory", next, was.size)
-	}
-	raw, err := s.tree.published()
-	if err != nil {
-		return nil, 0, err
+		return nil, 0, fmt.Errorf("the database has %d entries, but its checkpoint seals %d: entries were removed; restore the newest backup of the whole journal", next, was.size)
 	}
 	if cp, _, err := openCheckpoint(raw, s.verifier); err == nil && cp.Size > was.size {
-		return nil, 0, fmt.Errorf("the log in %s has a signed checkpoint over %d entries, but the database only knows of one over %d: the database was put back to an older state; "+
-			"restore the newest backup of the whole state directory", s.tree.dir, cp.Size, was.size)
+		return nil, 0, fmt.Errorf("the log in %s has a signed checkpoint over %d entries, but the database only knows of one over %d: %w; "+
+			"restore the newest backup of the whole state directory", s.tree, cp.Size, was.size, ErrPutBack)
 	}
 	if was.size == 0 {
 		return was, next, nil
 	}
-	root, err := s.tree.root(was.size)
+	root, err := s.tree.root(ctx, was.size)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, 0, fmt.Errorf("a checkpoint over %d entries was signed, but the Merkle log in %s does not hold them (%w): the log was put back to an older state; "+
-			"restore its newest state, or move it away to have it built again from the database", was.size, s.tree.dir, err)
+		return nil, 0, fmt.Errorf("a checkpoint over %d entries was signed, but the Merkle log in %s does not hold them (%w): the log was put back to an older state; %s",
+			was.size, s.tree, err, s.tree.cure())
 	case err != nil:
-		return nil, 0, fmt.Errorf("the tiles in %s cannot be read: %w; restore them, or move the directory away to have it built again from the database", s.tree.dir, err)
+		return nil, 0, fmt.Errorf("the tiles in %s cannot be read: %w; %s", s.tree, err, s.tree.cure())
 	case !bytes.Equal(root, was.root):
-		return nil, 0, fmt.Errorf("%w: the tiles in %s do not make the root that was signed over %d entries; move the directory away to have it built again from the database",
-			errFork, s.tree.dir, was.size)
+		return nil, 0, fmt.Errorf("%w: the tiles in %s do not make the root that was signed over %d entries; %s", errFork, s.tree, was.size, s.tree.cure())
 	}
 	if !bytes.Equal(raw, was.note) {
 		// A crash came between the two.
-		err = s.tree.publish(was.note)
+		err = s.tree.publish(ctx, was.note)
 	}
 	return was, next, err
 }

@@ -15,7 +15,7 @@ import (
 
 	"github.com/transparency-dev/merkle/rfc6962"
 	"github.com/transparency-dev/tessera"
-	"github.com/transparency-dev/tessera/client"
+	"github.com/transparency-dev/tessera/api/layout"
 	"github.com/transparency-dev/tessera/fsck"
 	"github.com/transparency-dev/tessera/storage/posix"
 	"golang.org/x/mod/sumdb/note"
@@ -56,16 +56,16 @@ func refuses(t *testing.T, cfg Config, want string) {
 // Tessera, another implementation of C2SP tlog-tiles, makes the same log of the
 // same entries, file by file.
 func TestLogIsAsTesseraMakesIt(t *testing.T) {
-	key, dir := newKey(t, "isogate/acme"), t.TempDir()
+	conformance(t, func(t *testing.T, fresh func(testing.TB) site) { asTesseraMakesIt(t, fresh(t)) })
+}
+
+func asTesseraMakesIt(t *testing.T, at site) {
+	key := newKey(t, "isogate/acme")
 	sizes := []int{1, 1, 253, 1, 1, 300, 512, 7}
 	for _, n := range sizes {
-		sealedJournal(t, key, dir, n)
+		sealedAt(t, at, key, n)
 	}
-	r, err := OpenReader(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	r := at.reader(t)
 	n, err := r.count(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +107,10 @@ func TestLogIsAsTesseraMakesIt(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		got, err := os.ReadFile(filepath.Join(dir, logName, path))
+		got, err := r.tree.read(t.Context(), path)
+		if path == "checkpoint" {
+			got, err = r.tree.published(t.Context())
+		}
 		if err != nil {
 			return err
 		}
@@ -125,22 +128,40 @@ func TestLogIsAsTesseraMakesIt(t *testing.T) {
 // Tessera's fsck agrees: it recomputes the whole tree from the entry
 // bundles and checks every tile.
 func TestLogIsSoundByTesserasFsck(t *testing.T) {
-	key, dir := newKey(t, "isogate/acme"), t.TempDir()
+	conformance(t, func(t *testing.T, fresh func(testing.TB) site) { soundByFsck(t, fresh(t)) })
+}
+
+// fetcher gives Tessera the log's files, wherever they are.
+type fetcher struct{ tree }
+
+func (f fetcher) ReadCheckpoint(ctx context.Context) ([]byte, error) { return f.published(ctx) }
+
+func (f fetcher) ReadTile(ctx context.Context, level, index uint64, p uint8) ([]byte, error) {
+	return f.read(ctx, layout.TilePath(level, index, p))
+}
+
+func (f fetcher) ReadEntryBundle(ctx context.Context, index uint64, p uint8) ([]byte, error) {
+	return f.read(ctx, layout.EntriesPath(index, p))
+}
+
+func soundByFsck(t *testing.T, at site) {
+	key := newKey(t, "isogate/acme")
 	for _, n := range []int{1, 40, 300, 1} { // over partial and full tiles, through restarts
-		sealedJournal(t, key, dir, n)
+		sealedAt(t, at, key, n)
 	}
+	log := at.reader(t).tree
 	verifier, err := note.NewVerifier(key.vkey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	hash := func(bundle []byte) ([][]byte, error) { return bundleHashes(bundle) }
-	f := fsck.New("isogate/acme", verifier, client.FileFetcher{Root: filepath.Join(dir, logName)}, hash, fsck.Opts{N: 1})
+	f := fsck.New("isogate/acme", verifier, fetcher{log}, hash, fsck.Opts{N: 1})
 	if err := f.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	// Nothing is left of the partial tiles that the full one took the place of.
-	for _, p := range []string{"tile/entries/000.p", "tile/0/000.p"} {
-		if _, err := os.Stat(filepath.Join(dir, logName, p)); !errors.Is(err, fs.ErrNotExist) {
+	for _, p := range []string{"tile/entries/000.p/1", "tile/0/000.p/1"} {
+		if _, err := log.read(t.Context(), p); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s is still there: %v", p, err)
 		}
 	}
@@ -322,10 +343,14 @@ func TestClockStepsBack(t *testing.T) {
 // Run is cut off while a batch is under way, again and again: it always returns,
 // and nothing is lost or sealed twice.
 func TestStopDuringBatches(t *testing.T) {
-	key, dir := newKey(t, "isogate/acme"), t.TempDir()
+	conformance(t, func(t *testing.T, fresh func(testing.TB) site) { stopDuringBatches(t, fresh(t)) })
+}
+
+func stopDuringBatches(t *testing.T, at site) {
+	key := newKey(t, "isogate/acme")
 	n := uint64(0)
 	for range 15 {
-		j, stop := open(t, key.config(dir))
+		j, stop := open(t, at.config(key))
 		for i := range 20 {
 			if err := j.AppendLater(egress(i)); err != nil {
 				t.Fatal(err)
@@ -340,7 +365,7 @@ func TestStopDuringBatches(t *testing.T) {
 		}
 		n += 20
 	}
-	j, _ := open(t, key.config(dir))
+	j, _ := open(t, at.config(key))
 	sealedAll(t, j)
 	rep, err := j.Verify(t.Context(), key.vkey)
 	if err != nil || rep.Size != n {
@@ -351,21 +376,28 @@ func TestStopDuringBatches(t *testing.T) {
 // A crash before the signature leaves tiles and bundles that nothing was signed
 // over. They are written again from the rows, whatever they say.
 func TestCrashBeforeSignature(t *testing.T) {
-	key, dir := newKey(t, "isogate/acme"), t.TempDir()
-	sealedJournal(t, key, dir, 250)
-	r, err := OpenReader(dir)
+	conformance(t, func(t *testing.T, fresh func(testing.TB) site) { crashBeforeSignature(t, fresh(t)) })
+}
+
+func crashBeforeSignature(t *testing.T, at site) {
+	key := newKey(t, "isogate/acme")
+	sealedAt(t, at, key, 250)
+	crashed, err := Open(t.Context(), at.config(key))
 	if err != nil {
 		t.Fatal(err)
 	}
-	was, err := r.kept(t.Context())
+	was, err := crashed.kept(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = r.Close()
-	if _, err := r.tree().grow(t.Context(), was, slices.Repeat([][]byte{[]byte("another entry")}, 10)); err != nil {
+	if _, err := crashed.seal.tree.grow(t.Context(), was, slices.Repeat([][]byte{[]byte("another entry")}, 10)); err != nil {
 		t.Fatal(err)
 	}
-	j, _ := open(t, key.config(dir))
+	crashed.seal.seat.leave()
+	if err := crashed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j, _ := open(t, at.config(key))
 	appendN(t, j, 10)
 	sealedAll(t, j)
 	if rep, err := j.Verify(t.Context(), key.vkey); err != nil || rep.Size != 260 {
@@ -376,15 +408,25 @@ func TestCrashBeforeSignature(t *testing.T) {
 // The signature follows the database: a checkpoint that it does not take in place
 // of the one before is not published.
 func TestKeepIsCompareAndSwap(t *testing.T) {
-	key, dir := newKey(t, "isogate/acme"), t.TempDir()
-	j, _ := open(t, key.config(dir))
+	conformance(t, func(t *testing.T, fresh func(testing.TB) site) { compareAndSwap(t, fresh(t)) })
+}
+
+func compareAndSwap(t *testing.T, at site) {
+	key := newKey(t, "isogate/acme")
+	j, _ := open(t, at.config(key))
 	appendN(t, j, 1)
 	sealedAll(t, j)
 	was, err := j.kept(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	now, err := j.seal.tree.grow(t.Context(), was, [][]byte{[]byte("x")})
+	second := j.seal // of a process that thinks that it has the seat, too
+	if at.shared {
+		s := &sharedSeat{at: j.remote}
+		defer s.leave()
+		second = newSealer(j, j.seal.verifier, tree{shelf{j.db, s}}, s)
+	}
+	now, err := second.tree.grow(t.Context(), was, [][]byte{[]byte("x")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -392,7 +434,7 @@ func TestKeepIsCompareAndSwap(t *testing.T) {
 		t.Fatal(err)
 	}
 	older := &kept{root: rfc6962.DefaultHasher.EmptyRoot(), tree: ranges.NewEmptyRange(0)}
-	err = j.queue.run(t.Context(), func(ctx context.Context, st *store) error { return st.keep(ctx, older, now) })
+	err = second.seat.keep(t.Context(), older, now)
 	if !errors.Is(err, errOvertaken) {
 		t.Fatalf("a checkpoint made from an older one: %v", err)
 	}

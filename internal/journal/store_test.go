@@ -21,7 +21,7 @@ import (
 func pragma(t *testing.T, j *Journal, query string) {
 	t.Helper()
 	// Not in a transaction, where pragmas of this kind have no effect: in place of a probe.
-	if err := j.store.conn.Raw(func(c any) error {
+	if err := j.store.(*sqliteStore).conn.Raw(func(c any) error {
 		x, ok := c.(driver.ExecerContext)
 		if !ok {
 			return errors.New("the driver cannot execute")
@@ -57,6 +57,7 @@ func TestFullDatabase(t *testing.T) {
 		t.Fatalf("Ready with a full database: %v", err)
 	}
 	later := egress(1)
+	later.Decision = "kept"
 	if err := j.AppendLater(later); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +72,10 @@ func TestFullDatabase(t *testing.T) {
 	}
 	pragma(t, j, `PRAGMA max_page_count=1000000`)
 	eventually(t, "Ready to recover", func() bool { return j.Ready() == nil })
-	eventually(t, "the entry that was kept", func() bool { _, err := j.Get(t.Context(), later.ID); return err == nil })
+	eventually(t, "the entry that was kept", func() bool {
+		kept, err := j.List(t.Context(), Filter{Decision: "kept"})
+		return err == nil && len(kept) == 1
+	})
 	after := appendN(t, j, 1)
 	if after[0].Seq != n+1 || after[0].ID <= before[9].ID {
 		t.Errorf("seq %d follows %d entries", after[0].Seq, n)
@@ -212,7 +216,11 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestAppendRefuses(t *testing.T) {
-	j, _ := open(t, newKey(t, "isogate/acme").config(t.TempDir()))
+	conformance(t, func(t *testing.T, fresh func(testing.TB) site) { appendRefuses(t, fresh(t)) })
+}
+
+func appendRefuses(t *testing.T, at site) {
+	j, _ := open(t, at.config(newKey(t, "isogate/acme")))
 	huge := egress(1)
 	huge.Reason = strings.Repeat("x", maxEntry)
 	for want, e := range map[string]*isogate.Entry{
@@ -249,8 +257,11 @@ func TestAppendRefuses(t *testing.T) {
 
 // A caller that gives up hears the outcome if it comes soon, and else that it is unknown.
 func TestAppendCancelled(t *testing.T) {
-	key := newKey(t, "isogate/acme")
-	cfg := key.config(t.TempDir())
+	conformance(t, func(t *testing.T, fresh func(testing.TB) site) { appendCancelled(t, fresh(t)) })
+}
+
+func appendCancelled(t *testing.T, at site) {
+	cfg := at.config(newKey(t, "isogate/acme"))
 	cfg.Queue = 2
 	j, err := Open(t.Context(), cfg) // Run does not run: nothing is committed
 	if err != nil {
@@ -285,7 +296,11 @@ func TestAppendCancelled(t *testing.T) {
 
 // AppendLater waits for room rather than lose an entry.
 func TestAppendLaterWaitsForRoom(t *testing.T) {
-	cfg := newKey(t, "isogate/acme").config(t.TempDir())
+	conformance(t, func(t *testing.T, fresh func(testing.TB) site) { laterWaits(t, fresh(t)) })
+}
+
+func laterWaits(t *testing.T, at site) {
+	cfg := at.config(newKey(t, "isogate/acme"))
 	cfg.Queue = 3
 	j, _ := open(t, cfg)
 	for i := range 500 {
@@ -297,7 +312,11 @@ func TestAppendLaterWaitsForRoom(t *testing.T) {
 }
 
 func TestReadyAsksForFreshCheckpoints(t *testing.T) {
-	cfg := newKey(t, "isogate/acme").config(t.TempDir())
+	conformance(t, func(t *testing.T, fresh func(testing.TB) site) { freshCheckpoints(t, fresh(t)) })
+}
+
+func freshCheckpoints(t *testing.T, at site) {
+	cfg := at.config(newKey(t, "isogate/acme"))
 	cfg.MaxAge = 30 * time.Millisecond
 	cfg.SealEvery = 400 * time.Millisecond
 	j, _ := open(t, cfg)
@@ -313,7 +332,11 @@ func TestReadyAsksForFreshCheckpoints(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	cfg := newKey(t, "isogate/acme").config(t.TempDir())
+	conformance(t, func(t *testing.T, fresh func(testing.TB) site) { metrics(t, fresh(t)) })
+}
+
+func metrics(t *testing.T, at site) {
+	cfg := at.config(newKey(t, "isogate/acme"))
 	cfg.Metrics = NewMetrics()
 	reg := prometheus.NewPedanticRegistry()
 	reg.MustRegister(cfg.Metrics)

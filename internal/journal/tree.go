@@ -7,21 +7,37 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/transparency-dev/merkle/compact"
 	"github.com/transparency-dev/merkle/rfc6962"
 	"github.com/transparency-dev/tessera/api"
 	"github.com/transparency-dev/tessera/api/layout"
-	"golang.org/x/sync/errgroup"
 )
 
-// tree is the Merkle log on disk, in the form of C2SP tlog-tiles: tiles of up to
-// 256 hashes, bundles of as many entries, and the published checkpoint. It has no
-// state besides: what it holds follows from the files and a size.
-type tree struct{ dir string }
+// tree is the Merkle log in the form of C2SP tlog-tiles: tiles of up to 256 hashes,
+// bundles of as many entries, and the published checkpoint. It has no state
+// besides: what it holds follows from the files and a size.
+type tree struct{ files }
+
+// files is where the log's files are: in a directory beside the entries, or in the
+// database that several gateways share. Paths are those of C2SP tlog-tiles.
+type files interface {
+	// read gives one file; the error is fs.ErrNotExist where there is none.
+	read(ctx context.Context, path string) ([]byte, error)
+	// write puts files there, over older ones, and returns when they are durable.
+	write(ctx context.Context, files []file) error
+	// published is the checkpoint that readers of the log see, nil if there is none.
+	published(ctx context.Context) ([]byte, error)
+	// publish replaces it.
+	publish(ctx context.Context, note []byte) error
+	// remove takes away the partial tiles or bundles at these paths.
+	remove(ctx context.Context, paths []string) error
+	// String says where the files are.
+	String() string
+	// cure is what an operator does about files that are not what was signed.
+	cure() string
+}
 
 // ranges makes compact ranges by the hashes of RFC 6962.
 var ranges = &compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}
@@ -43,27 +59,13 @@ func bytes32(b []byte) [][]byte {
 	return hashes
 }
 
-// published is the checkpoint in the log's directory, nil if there is none.
-func (t tree) published() ([]byte, error) {
-	raw, err := os.ReadFile(filepath.Join(t.dir, layout.CheckpointPath))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return raw, err
-}
-
-// publish replaces the checkpoint in the log's directory.
-func (t tree) publish(note []byte) error {
-	return writeFile(filepath.Join(t.dir, layout.CheckpointPath), note)
-}
-
 // tile is the hashes of one tile in a log of the given size. A partial tile that
 // is not there any more is the beginning of the full one.
-func (t tree) tile(level, index, size uint64) ([][]byte, error) {
+func (t tree) tile(ctx context.Context, level, index, size uint64) ([][]byte, error) {
 	partial := layout.PartialTileSize(level, index, size)
-	raw, err := os.ReadFile(filepath.Join(t.dir, layout.TilePath(level, index, partial)))
+	raw, err := t.read(ctx, layout.TilePath(level, index, partial))
 	if partial > 0 && errors.Is(err, fs.ErrNotExist) {
-		raw, err = os.ReadFile(filepath.Join(t.dir, layout.TilePath(level, index, 0)))
+		raw, err = t.read(ctx, layout.TilePath(level, index, 0))
 	}
 	if err != nil {
 		return nil, err
@@ -73,17 +75,17 @@ func (t tree) tile(level, index, size uint64) ([][]byte, error) {
 		want = int(partial)
 	}
 	if len(raw) < want*32 {
-		return nil, fmt.Errorf("%s has %d bytes, not %d", filepath.Join(t.dir, layout.TilePath(level, index, partial)), len(raw), want*32)
+		return nil, fmt.Errorf("%s in %s has %d bytes, not %d", layout.TilePath(level, index, partial), t, len(raw), want*32)
 	}
 	return bytes32(raw[:want*32]), nil
 }
 
 // bundle is the entries of one bundle in a log of the given size.
-func (t tree) bundle(index, size uint64) ([][]byte, error) {
+func (t tree) bundle(ctx context.Context, index, size uint64) ([][]byte, error) {
 	partial := layout.PartialTileSize(0, index, size)
-	raw, err := os.ReadFile(filepath.Join(t.dir, layout.EntriesPath(index, partial)))
+	raw, err := t.read(ctx, layout.EntriesPath(index, partial))
 	if partial > 0 && errors.Is(err, fs.ErrNotExist) {
-		raw, err = os.ReadFile(filepath.Join(t.dir, layout.EntriesPath(index, 0)))
+		raw, err = t.read(ctx, layout.EntriesPath(index, 0))
 	}
 	if err != nil {
 		return nil, err
@@ -99,10 +101,10 @@ func (t tree) bundle(index, size uint64) ([][]byte, error) {
 }
 
 // leaves are the leaf hashes of [from, to) in the log of the given size.
-func (t tree) leaves(from, to, size uint64) ([][]byte, error) {
+func (t tree) leaves(ctx context.Context, from, to, size uint64) ([][]byte, error) {
 	hashes := make([][]byte, 0, to-from)
 	for from < to {
-		row, err := t.tile(0, from/layout.TileWidth, size)
+		row, err := t.tile(ctx, 0, from/layout.TileWidth, size)
 		if err != nil {
 			return nil, err
 		}
@@ -118,12 +120,12 @@ func (t tree) leaves(from, to, size uint64) ([][]byte, error) {
 }
 
 // nodes are the hashes of perfect subtrees in the log of the given size.
-func (t tree) nodes(ids []compact.NodeID, size uint64) ([][]byte, error) {
+func (t tree) nodes(ctx context.Context, ids []compact.NodeID, size uint64) ([][]byte, error) {
 	hashes := make([][]byte, 0, len(ids))
 	for _, id := range ids {
 		// Of the tile's bottom row the subtree covers 2^height nodes.
 		level, index, height, offset := layout.NodeCoordsToTileAddress(uint64(id.Level), id.Index)
-		row, err := t.tile(level, index, size)
+		row, err := t.tile(ctx, level, index, size)
 		if err != nil {
 			return nil, err
 		}
@@ -142,8 +144,8 @@ func (t tree) nodes(ids []compact.NodeID, size uint64) ([][]byte, error) {
 }
 
 // root is the root over the first size leaves as the tiles have them.
-func (t tree) root(size uint64) ([]byte, error) {
-	hashes, err := t.nodes(compact.RangeNodes(0, size, nil), size)
+func (t tree) root(ctx context.Context, size uint64) ([]byte, error) {
+	hashes, err := t.nodes(ctx, compact.RangeNodes(0, size, nil), size)
 	if err != nil {
 		return nil, err
 	}
@@ -167,13 +169,13 @@ type file struct {
 func (t tree) grow(ctx context.Context, was *kept, bodies [][]byte) (*kept, error) {
 	// The rows of the tiles at the right edge, by level, begin where their tile does.
 	var rows [8][][]byte
-	var held [8]int // hashes of rows that are on disk
+	var held [8]int // hashes of rows that are there already
 	for level := range rows {
 		width := was.size >> (layout.TileHeight * level)
 		if width%layout.TileWidth == 0 {
 			continue
 		}
-		row, err := t.tile(uint64(level), width/layout.TileWidth, was.size)
+		row, err := t.tile(ctx, uint64(level), width/layout.TileWidth, was.size)
 		if err != nil {
 			return nil, err
 		}
@@ -199,7 +201,7 @@ func (t tree) grow(ctx context.Context, was *kept, bodies [][]byte) (*kept, erro
 	if now.root, err = rootOf(now.tree); err != nil {
 		return nil, err
 	}
-	files, err := t.bundles(was.size, bodies)
+	files, err := t.bundles(ctx, was.size, bodies)
 	if err != nil {
 		return nil, err
 	}
@@ -217,12 +219,12 @@ func (t tree) grow(ctx context.Context, was *kept, bodies [][]byte) (*kept, erro
 }
 
 // bundles are the files of the entries from the last, partial bundle on.
-func (t tree) bundles(size uint64, bodies [][]byte) ([]file, error) {
+func (t tree) bundles(ctx context.Context, size uint64, bodies [][]byte) ([]file, error) {
 	index := size / layout.EntryBundleWidth
 	var all [][]byte
 	if size%layout.EntryBundleWidth > 0 {
 		var err error
-		if all, err = t.bundle(index, size); err != nil {
+		if all, err = t.bundle(ctx, index, size); err != nil {
 			return nil, err
 		}
 	}
@@ -243,84 +245,26 @@ func (t tree) bundles(size uint64, bodies [][]byte) ([]file, error) {
 	return files, nil
 }
 
-// syncers is how many files are synced at a time, which file systems do together.
-const syncers = 16
-
-// write makes the files durable, and then the directories that they are in.
-func (t tree) write(ctx context.Context, files []file) error {
-	dirs := map[string]bool{}
-	for _, f := range files {
-		for dir := filepath.Dir(filepath.Join(t.dir, f.path)); len(dir) >= len(t.dir); dir = filepath.Dir(dir) {
-			dirs[dir] = true
-		}
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(t.dir, f.path)), 0o700); err != nil {
-			return err
-		}
-	}
-	dirs[filepath.Dir(t.dir)] = true
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(syncers)
-	for _, f := range files {
-		g.Go(func() error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			return writeSynced(filepath.Join(t.dir, f.path), f.data)
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	g = new(errgroup.Group)
-	g.SetLimit(syncers)
-	for dir := range dirs {
-		g.Go(func() error { return syncDir(dir) })
-	}
-	return g.Wait()
-}
-
-func writeSynced(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600) //nolint:gosec // below the state directory
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
 // sweep removes the partial tiles and bundles that full ones have taken the
 // place of, now that the log grew from one size to another under a published
 // checkpoint.
-func (t tree) sweep(from, to uint64) error {
-	var errs []error
-	remove := func(path string) { errs = append(errs, os.RemoveAll(filepath.Join(t.dir, path+".p"))) }
+func (t tree) sweep(ctx context.Context, from, to uint64) error {
+	var paths []string
 	for level := uint64(0); ; level++ {
 		shift := layout.TileHeight * (level + 1)
 		first, end := from>>shift, to>>shift // full tiles before, and now
 		if end == 0 {
-			return errors.Join(errs...)
+			break
 		}
 		for i := first; i < end; i++ {
-			remove(layout.TilePath(level, i, 0))
+			paths = append(paths, layout.TilePath(level, i, 0))
 			if level == 0 {
-				remove(layout.EntriesPath(i, 0))
+				paths = append(paths, layout.EntriesPath(i, 0))
 			}
 		}
 	}
-}
-
-// writeFile replaces a file so that after a crash it is the old one or the new
-// one, whole: write beside it, sync, rename, sync the directory.
-func writeFile(path string, data []byte) error {
-	part := path + ".new"
-	if err := writeSynced(part, data); err != nil {
-		return err
+	if len(paths) == 0 {
+		return nil
 	}
-	if err := os.Rename(part, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+	return t.remove(ctx, paths)
 }
