@@ -33,6 +33,7 @@ var questions = []question{
 	{"plan", planQuestion},
 	{"journal", journalQuestion},
 	{"gateway", gatewayQuestion},
+	{"intercept", interceptQuestion},
 }
 
 // bench is how to measure.

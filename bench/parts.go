@@ -28,6 +28,8 @@ func init() { // breaks the circle main → parts → flag sets → main
 		"load":         loadPart,
 		"far":          farPart,
 		"reverseproxy": reverseProxyPart,
+		"connects":     connectsPart,
+		"goproxy":      goproxyPart,
 	}
 }
 
