@@ -39,8 +39,9 @@ const (
 
 // newAppWorld makes the files of the questions about door two, and starts isogate
 // with an app that was granted its hosts by an administrator. The far side is not
-// started: which it is depends on the question.
-func newAppWorld(ctx context.Context, b *bench, name string) (_ *world, err error) {
+// started: which it is depends on the question. So many names below wildHost are
+// known to it.
+func newAppWorld(ctx context.Context, b *bench, name string, names int) (_ *world, err error) {
 	w := &world{dir: filepath.Join(b.dir, name), isogate: filepath.Join(b.dir, "isogate"), at: map[string]string{}}
 	defer func() {
 		if err != nil {
@@ -61,7 +62,7 @@ func newAppWorld(ctx context.Context, b *bench, name string) (_ *world, err erro
 			return nil, err
 		}
 	}
-	if err := w.configureApps(); err != nil {
+	if err := w.configureApps(names); err != nil {
 		return nil, err
 	}
 	if err := w.grantAll(ctx); err != nil {
@@ -71,7 +72,7 @@ func newAppWorld(ctx context.Context, b *bench, name string) (_ *world, err erro
 }
 
 // configureApps writes what isogate and its app's pack are made of.
-func (w *world) configureApps() error {
+func (w *world) configureApps(names int) error {
 	_, farPort, err := net.SplitHostPort(w.at["direct"])
 	if err != nil {
 		return err
@@ -81,7 +82,7 @@ func (w *world) configureApps() error {
 		return err
 	}
 	var hosts strings.Builder
-	for n := range wildNames {
+	for n := range names {
 		fmt.Fprintf(&hosts, "      %s: \"%s\"\n", wildName(n), w.at["direct"])
 	}
 	fill := strings.NewReplacer(

@@ -34,6 +34,7 @@ var questions = []question{
 	{"journal", journalQuestion},
 	{"gateway", gatewayQuestion},
 	{"intercept", interceptQuestion},
+	{"tunnel", tunnelQuestion},
 }
 
 // bench is how to measure.

@@ -174,7 +174,9 @@ func (w *world) startSquid(ctx context.Context) error {
 			}
 		}
 	}
-	return w.launch(ctx, "squid", []string{program("squid"), "-N", "-f", filepath.Join(dir, "squid.conf")}, awaitTCP)
+	err = w.launch(ctx, "squid", []string{program("squid"), "-N", "-f", filepath.Join(dir, "squid.conf")}, awaitTCP)
+	w.named["squid tunnel"] = w.named["squid"]
+	return err
 }
 
 // give makes a user the owner of all there is in dir.

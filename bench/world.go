@@ -30,6 +30,7 @@ type world struct {
 	client, clientKey string // of the caller
 	at                map[string]string
 	running           []*exec.Cmd
+	named             map[string]*exec.Cmd // of running
 }
 
 func newWorld(ctx context.Context, b *bench) (_ *world, err error) {
@@ -296,6 +297,10 @@ func (w *world) launch(ctx context.Context, name string, args []string, answers 
 		return err
 	}
 	w.running = append(w.running, cmd)
+	if w.named == nil {
+		w.named = map[string]*exec.Cmd{}
+	}
+	w.named[name] = cmd
 	if err := answers(ctx, w.at[name]); err != nil {
 		out, _ := os.ReadFile(log.Name())
 		return fmt.Errorf("%s does not come up: %w\n%s", name, err, out)
@@ -372,10 +377,8 @@ func (w *world) load(ctx context.Context, name, body string, conns int, d time.D
 
 // process is a contestant that start started.
 func (w *world) process(name string) (*os.Process, error) {
-	for _, cmd := range w.running {
-		if filepath.Base(cmd.Args[0]) == name {
-			return cmd.Process, nil
-		}
+	if cmd := w.named[name]; cmd != nil {
+		return cmd.Process, nil
 	}
 	return nil, fmt.Errorf("%s does not run", name)
 }
