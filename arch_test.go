@@ -27,7 +27,7 @@ var floors = check.Floors{
 		"internal/isogatetest": 4,
 		"cmd/isogate":          5,
 	},
-	TestsOnly: []string{"internal/check", "internal/isogatetest/pgtest"},
+	TestsOnly: []string{"internal/check", "internal/isogatetest/pgtest", "internal/isogatetest/dnstest"},
 	ForTests:  []string{"internal/isogatetest"},
 }
 
@@ -69,7 +69,7 @@ func TestOnlyRemoteOpensConnections(t *testing.T) {
 			"syscall.Connect", "syscall.Sendto", "syscall.Socket", "golang.org/x/sys/unix.Connect", "golang.org/x/sys/unix.Sendto", "golang.org/x/sys/unix.Socket",
 		},
 		Imports: []string{"net/smtp", "net/rpc", "net/http/httputil", "log/syslog", "golang.org/x/net/proxy", "golang.org/x/net/websocket"},
-		Only:    []string{"internal/remote", "internal/isogatetest"},
+		Only:    []string{"internal/remote", "internal/isogatetest", "internal/isogatetest/dnstest"},
 		Instead: "use remote.Dialer, which checks the address really dialled",
 	}))
 	none(t, tree(t).Unset("net/http.Transport", "DialContext", "it would dial by itself; set remote.Dialer's", "internal/isogatetest"))

@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/isogate/isogate/internal/consent"
@@ -85,11 +86,7 @@ func (a *actor) act(e *env, do func(*api) error) error {
 	}
 	logger := slog.New(slog.NewTextHandler(e.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	err = withLedger(e.Context, cfg, e.Now, logger, func(_ context.Context, l *consent.Ledger) error {
-		pack, err := loadPolicy(cfg.Pack)
-		if err != nil {
-			return err
-		}
-		h, err := hub.New(hub.Config{Ledger: l, Describe: describer{pack: func() *policy.Pack { return pack }, now: e.Now}.describe,
+		h, err := hub.New(hub.Config{Ledger: l, Describe: onDisk(cfg, e).describe,
 			Administrators: cfg.administrators(), Logger: logger, Now: e.Now})
 		if err != nil {
 			return err
@@ -106,6 +103,19 @@ func (a *actor) act(e *env, do func(*api) error) error {
 	running.token = token
 	defer running.client.CloseIdleConnections()
 	return do(running)
+}
+
+// onDisk describes egress by the pack on disk. One that does not load must not keep
+// anybody from revoking.
+func onDisk(cfg *config, e *env) describer {
+	pack := sync.OnceValue(func() *policy.Pack {
+		p, err := loadPolicy(cfg.Pack)
+		if err != nil {
+			_, _ = fmt.Fprintf(e.Stderr, "isogate: warning: %v\n", err)
+		}
+		return p
+	})
+	return describer{pack: pack, now: e.Now, sources: cfg.senders}
 }
 
 // inProcess sends requests to a handler in this process.
@@ -151,7 +161,7 @@ const hubTimeout = 30 * time.Second
 // the address that it listens on and at no other, and known by its certificate.
 func reachHub(cfg *config) (*api, error) {
 	if cfg.Hub.Listen == "" {
-		return nil, errors.New("the gateway runs, and has no hub.listen where a command could reach it; set it, or stop the gateway while you act")
+		return nil, errors.New("another process has the journal open, and there is no hub.listen where a command could reach a gateway; set it, or stop the gateway while you act")
 	}
 	host, port, err := net.SplitHostPort(cfg.Hub.Listen)
 	if err != nil {
@@ -262,7 +272,7 @@ func (a *api) call(ctx context.Context, method, path, mediaType string, body []b
 		if errors.As(err, &u) {
 			err = u.Err
 		}
-		return fmt.Errorf("the gateway has the journal open, and its hub at %s does not answer: %w", a.base, err)
+		return fmt.Errorf("another process has the journal open, and the gateway's hub at %s does not answer: %w; if it was another command, try again", a.base, err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))

@@ -191,7 +191,7 @@ func (c *appImportCmd) told(w io.Writer, im *hub.Import) {
 		rows []string
 	}{{"asked", im.Asked}, {"waits", im.Waiting}, {"denied", im.Decided}} {
 		for _, r := range list.rows {
-			_, _ = fmt.Fprintf(w, "%-10s %s\n", list.word, r)
+			_, _ = fmt.Fprintf(w, "%-10s %s\n", list.word, printable(r))
 		}
 	}
 	_, _ = fmt.Fprintln(w, im.Detail+".")
@@ -230,6 +230,16 @@ func showManifest(w io.Writer, file string, v *hub.Manifest) {
 	}
 	for _, f := range v.Warnings {
 		_, _ = fmt.Fprintf(w, "%s:%d:%d: warning: %s\n", file, f.Line, f.Column, printable(f.Message+hint(f.Hint)))
+	}
+	for _, p := range v.Configurable {
+		what := p.Name
+		if what == "" {
+			what = "any address for the app's own fetches"
+		}
+		if len(p.Patterns) > 0 {
+			what += " (" + strings.Join(p.Patterns, ", ") + ")"
+		}
+		_, _ = fmt.Fprintf(w, "%s:%d:%d: configurable: %s; it lets nothing out until a manifest declares the address\n", file, p.Line, p.Column, printable(what))
 	}
 	for _, r := range v.Refused {
 		_, _ = fmt.Fprintf(w, "%s:%d:%d: refused: %s %q: %s\n", file, r.Line, r.Column, r.Kind, printable(r.Written), printable(r.Reason))
@@ -294,7 +304,7 @@ func (f *ledgerFlags) read(ctx context.Context) (*config, *consent.State, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := readState(ctx, cfg.State)
+	s, err := readState(ctx, cfg)
 	return cfg, s, err
 }
 
@@ -378,7 +388,7 @@ func rows(w io.Writer, title string, rows []string) {
 	}
 	_, _ = fmt.Fprintf(w, "\n%s\n", title)
 	for _, r := range rows {
-		_, _ = fmt.Fprintf(w, "  %s\n", r)
+		_, _ = fmt.Fprintf(w, "  %s\n", printable(r))
 	}
 }
 

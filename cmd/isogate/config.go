@@ -15,6 +15,7 @@ import (
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/gateway"
+	"github.com/isogate/isogate/internal/journal"
 	"github.com/isogate/isogate/internal/remote"
 )
 
@@ -30,6 +31,7 @@ type config struct {
 	// State is the directory of the journal, keys and checkpoints.
 	State string `yaml:"state"`
 	// Database is a postgres:// URL where more than one gateway serves the tenant; "" is SQLite under State.
+	// Each of them has the same keys under its own State. Files that the URL names are relative like paths.
 	Database string `yaml:"database"`
 	// Pack is the directory of the policy pack.
 	Pack string `yaml:"pack"`
@@ -228,6 +230,14 @@ func loadConfig(file string) (*config, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	c.resolve(filepath.Dir(file))
+	if c.Database != "" {
+		if c.Database, err = resolveDatabase(filepath.Dir(file), c.Database); err == nil {
+			_, err = journal.DatabaseServers(c.Database)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: database: %w", file, err)
+		}
+	}
 	return &c, nil
 }
 
@@ -240,9 +250,6 @@ func (c *config) check() error {
 	}
 	if c.Pack == "" {
 		bad("pack: is missing; name the directory of the policy pack")
-	}
-	if c.Database != "" {
-		bad("database: only the embedded SQLite journal is available; leave it empty")
 	}
 	if c.Gateway.Transits.Listen == "" {
 		bad("gateway.transits.listen: is missing; give host:port")
@@ -351,20 +358,20 @@ func (c *config) resolve(dir string) {
 	}
 }
 
-// stateDir is the state directory that a command works on: the one named by
-// --state, or the one that the configuration names.
-func stateDir(configFile, state string) (string, error) {
+// stateOf is the state that a command works on: the directory named by --state, or
+// what the configuration names.
+func stateOf(configFile, state string) (*config, error) {
 	if state != "" {
-		return state, nil
+		return &config{State: state}, nil
 	}
 	if configFile == "" {
 		configFile = "isogate.yaml"
 	}
 	c, err := loadConfig(configFile)
 	if err != nil {
-		return "", fmt.Errorf("%w\nnext: name the state directory with --state DIR, or the configuration with -c FILE", err)
+		return nil, fmt.Errorf("%w\nnext: name the state directory with --state DIR, or the configuration with -c FILE", err)
 	}
-	return c.State, nil
+	return c, nil
 }
 
 func isHex(s string, bytes int) bool {

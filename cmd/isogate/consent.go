@@ -16,7 +16,6 @@ import (
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/hub"
-	"github.com/isogate/isogate/internal/policy"
 )
 
 // consentCmd is how administrators decide.
@@ -108,11 +107,7 @@ func (c *consentShowCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	pack, err := loadPolicy(cfg.Pack)
-	if err != nil {
-		return err
-	}
-	v, found, err := hub.FindConsent(state, isogate.EntryID(c.ID), describer{pack: func() *policy.Pack { return pack }, now: e.Now}.describe, e.Now())
+	v, found, err := hub.FindConsent(state, isogate.EntryID(c.ID), onDisk(cfg, e).describe, e.Now())
 	if err != nil {
 		return err
 	}
@@ -271,9 +266,9 @@ func (a *actor) post(e *env, path string, body map[string]any) error {
 }
 
 func showDone(w io.Writer, d *hub.Done) {
-	_, _ = fmt.Fprintf(w, "%s   %s, entry %s\n", d.Act, d.Party, d.Entry)
+	_, _ = fmt.Fprintf(w, "%-11s%s, entry %s\n", d.Act, d.Party, d.Entry)
 	if d.Consent != nil && d.Consent.Kind == hub.KindGrant {
-		_, _ = fmt.Fprintf(w, "grant     %s\n", d.Consent.ID)
+		_, _ = fmt.Fprintf(w, "%-11s%s\n", "grant", d.Consent.ID)
 	}
 	if d.Detail != "" {
 		_, _ = fmt.Fprintf(w, "%s.\n", printable(d.Detail))

@@ -348,6 +348,12 @@ func TestDescriptionOfEgress(t *testing.T) {
 			t.Errorf("%s\nsays that it lets out what it does not: %s", row, all)
 		}
 	}
+	d.sources = (&config{Sources: []sourceConfig{{Name: "app/bot"}, {Name: "app/bot-pages", App: "app/bot", Kinds: []string{"client"}}}}).senders
+	for kind, want := range map[remote.Kind]string{remote.Backend: "fields leave", remote.Client: "the pack has no way there", remote.Fonts: "no source"} {
+		if e := d.describe("app/bot", remote.Row{Kind: kind, Host: "api.example.com", Port: 443}); !strings.Contains(e.Words, want) {
+			t.Errorf("%s: %q, want %q", kind, e.Words, want)
+		}
+	}
 	if e := d.describe("app/other", remote.Row{Kind: remote.Backend, Host: "api.example.com", Port: 443}); len(e.Ways) != 0 {
 		t.Errorf("another app has the ways %+v", e.Ways)
 	}

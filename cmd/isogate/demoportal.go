@@ -5,50 +5,25 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/isogate/isogate/internal/isogatetest"
 )
 
-// portal is the outside of the demo: a support portal that stores what it gets,
-// as it gets it, and answers with it.
-type portal struct {
-	far *isogatetest.Far
+// portalHost is where the reference pack says that the support portal is.
+const portalHost = "support.example"
 
-	mu      sync.Mutex // guards what follows
-	tickets []map[string]json.RawMessage
-	answer  []byte
+// portal is the vendor's side outside: a support portal that stores what it gets
+// and answers with it.
+type portal struct {
+	*place
+	tickets []map[string]json.RawMessage // guarded by place.mu
 }
 
 func newPortal(a *isogatetest.Authority, host string) (*portal, error) {
-	far, err := isogatetest.NewFar(a, host)
-	if err != nil {
-		return nil, err
-	}
-	p := &portal{far: far}
-	far.Answer(p.serve)
-	return p, nil
-}
-
-func (p *portal) close()                           { p.far.Close() }
-func (p *portal) address() string                  { return p.far.Address() }
-func (p *portal) received() []isogatetest.Received { return p.far.Received() }
-
-// lastAnswer is the body it answered with last.
-func (p *portal) lastAnswer() []byte {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.answer
-}
-
-func (p *portal) serve(w http.ResponseWriter, r isogatetest.Received) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	status, body := p.handle(r)
-	p.answer, _ = json.Marshal(body)
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(p.answer)
+	p := &portal{}
+	var err error
+	p.place, err = newPlace(a, host, p.handle)
+	return p, err
 }
 
 // firstTicket is the number of the portal's first ticket.

@@ -1,20 +1,5 @@
 package main
 
-// scene is one request of the demo, and everything that must be observed of it.
-type scene struct {
-	title, moral string
-	method, path string
-	body         string
-	stranger     bool // sent by somebody without a certificate
-	showAnswer   bool // the answer is part of the scene
-
-	status   int
-	released []string // must arrive in plaintext
-	withheld []string // must not arrive in any position
-	handling []string // members that Isogate-Handling must have
-	returned []string // must be in the answer that the product gets
-}
-
 // story is what happens: Ada, who works at Acme, asks for support.
 func (d *demo) story() []scene {
 	const to = "/to/support-portal"

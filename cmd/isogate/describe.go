@@ -13,15 +13,18 @@ import (
 
 // describer tells administrators what would leave over a row, by the pack in force.
 type describer struct {
-	pack func() *policy.Pack
+	pack func() *policy.Pack // its answer is nil while no pack loads
 	now  func() time.Time
-	// sources are those that send for an app; nil is the app itself alone.
-	sources func(app isogate.Source) []isogate.Source
+	// sources are those that send traffic of a kind for an app; nil is the app itself alone.
+	sources func(app isogate.Source, kind remote.Kind) []isogate.Source
 }
 
 // describe is a [consent.Describe].
 func (d describer) describe(party consent.Party, row remote.Row) consent.Egress {
 	pack := d.pack()
+	if pack == nil { // whoever acts may have to revoke; granting, the Hub refuses
+		return consent.Egress{Words: "the pack does not load, so that nobody can say what would leave: see isogate pack check"}
+	}
 	out := consent.Egress{Pack: pack.Plan().Digest}
 	if name, is := party.Transit(); is {
 		t, found := pack.Plan().Transit(name)
@@ -36,7 +39,11 @@ func (d describer) describe(party consent.Party, row remote.Row) consent.Egress 
 	app, _ := party.Source()
 	senders := []isogate.Source{app}
 	if d.sources != nil {
-		senders = d.sources(app)
+		senders = d.sources(app, row.Kind)
+	}
+	if len(senders) == 0 {
+		out.Words = "no source of the configuration sends such traffic for the app: nothing leaves until one does"
+		return out
 	}
 	limit := policy.Limit{Persist: row.Operations&remote.Storage != 0, EndUserData: row.EndUserData}
 	open, shut, inspects := false, false, false
@@ -74,6 +81,25 @@ func (d describer) describe(party consent.Party, row remote.Row) consent.Egress 
 		words = append(words, "to the other hosts of the row the pack has no way")
 	}
 	out.Words = strings.Join(words, "; ")
+	return out
+}
+
+// senders are the sources that send traffic of a kind for an app.
+func (c *config) senders(app isogate.Source, kind remote.Kind) (out []isogate.Source) {
+	for _, s := range c.Sources {
+		kinds := []remote.Kind{remote.Backend, remote.Remote} // an app's servers', as the gateway takes it
+		if len(s.Kinds) > 0 {
+			kinds = nil
+			for _, name := range s.Kinds {
+				if k, err := remote.ParseKind(name); err == nil {
+					kinds = append(kinds, k)
+				}
+			}
+		}
+		if (s.App == app || s.App == "" && s.Name == app) && slices.Contains(kinds, kind) {
+			out = append(out, s.Name)
+		}
+	}
 	return out
 }
 

@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"github.com/isogate/isogate/internal/journal"
 )
 
 // floorFile, in the state directory, holds how many entries the journal had
@@ -22,7 +20,8 @@ const floorFile = "journal.floor"
 
 // readFloor returns the floor, which is 0 where none was written yet. It fails if
 // there is one, and no journal.
-func readFloor(state string) (uint64, error) {
+func readFloor(cfg *config) (uint64, error) {
+	state := cfg.State
 	text, err := os.ReadFile(filepath.Join(state, floorFile)) //nolint:gosec // the operator names the directory
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
@@ -34,7 +33,7 @@ func readFloor(state string) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("journal: %s is no number; restore it from a backup", filepath.Join(state, floorFile))
 	}
-	if _, err := os.Stat(filepath.Join(state, "journal", "journal.db")); floor > 0 && errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(state, "journal", "journal.db")); floor > 0 && cfg.Database == "" && errors.Is(err, fs.ErrNotExist) {
 		return 0, lostEntries(state, 0, floor)
 	}
 	return floor, nil
@@ -42,8 +41,9 @@ func readFloor(state string) (uint64, error) {
 
 // raiseFloor checks that the journal has sealed as much as the floor says, and
 // writes down how much that is now.
-func raiseFloor(ctx context.Context, state string, floor uint64) error {
-	r, err := journal.OpenReader(filepath.Join(state, "journal"))
+func raiseFloor(ctx context.Context, cfg *config, floor uint64) error {
+	state := cfg.State
+	r, err := journalReader(ctx, cfg)
 	if err != nil {
 		return err
 	}

@@ -36,13 +36,13 @@ type journalState struct {
 }
 
 // open opens the journal for reading and says where its public key is.
-func (s *journalState) open() (*journal.Reader, string, error) {
-	dir, err := stateDir(s.Config, s.State)
+func (s *journalState) open(ctx context.Context) (*journal.Reader, string, error) {
+	cfg, err := stateOf(s.Config, s.State)
 	if err != nil {
 		return nil, "", err
 	}
-	r, err := journal.OpenReader(filepath.Join(dir, "journal"))
-	return r, filepath.Join(dir, "keys", "isogate.pub"), err
+	r, err := journalReader(ctx, cfg)
+	return r, filepath.Join(keysDir(cfg), "isogate.pub"), err
 }
 
 // readVkey reads a C2SP vkey from a file of one line.
@@ -104,7 +104,7 @@ func (c *journalListCmd) Run(e *env) error {
 		return err
 	}
 	f.Limit, f.After, f.Newest = c.Limit, isogate.EntryID(c.After), !c.Oldest
-	r, _, err := c.open()
+	r, _, err := c.open(e.Context)
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,11 @@ func (c *journalListCmd) Run(e *env) error {
 func about(x *isogate.Entry) string {
 	what := string(x.Kind)
 	if x.Kind != isogate.KindEgress {
-		return what + "\t" + printable(x.Act+" by "+orNobody(x.Actor))
+		act := x.Act
+		if party := x.Detail["party"]; party != "" {
+			act += " " + party
+		}
+		return what + "\t" + printable(act+" by "+orNobody(x.Actor))
 	}
 	to := string(x.Destination)
 	if to == "" {
@@ -186,7 +190,7 @@ type journalShowCmd struct {
 
 // Run prints one entry, for programs as the exact bytes that are sealed.
 func (c *journalShowCmd) Run(e *env) error {
-	r, _, err := c.open()
+	r, _, err := c.open(e.Context)
 	if err != nil {
 		return err
 	}
@@ -280,7 +284,7 @@ func (c *journalVerifyCmd) Run(e *env) error {
 }
 
 func (c *journalVerifyCmd) live(e *env) error {
-	r, key, err := c.open()
+	r, key, err := c.open(e.Context)
 	if err != nil {
 		return err
 	}
@@ -397,7 +401,7 @@ func (c *journalProveCmd) Run(e *env) error {
 
 func (c *journalProveCmd) prove(ctx context.Context) (journal.Proof, error) {
 	if c.Export == "" {
-		r, _, err := c.open()
+		r, _, err := c.open(ctx)
 		if err != nil {
 			return journal.Proof{}, err
 		}
@@ -435,7 +439,7 @@ func (c *journalExportCmd) Run(e *env) error {
 	if c.Format == "jsonl" && (f.Kind != "" || f.Source != "" || f.Transit != "" || f.Destination != "" || f.Decision != "") {
 		return errors.New("what can be verified has no gaps: with --format jsonl select by --since and --before only, or use csv or ocsf")
 	}
-	r, _, err := c.open()
+	r, _, err := c.open(e.Context)
 	if err != nil {
 		return err
 	}

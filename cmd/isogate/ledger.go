@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/journal"
 )
@@ -20,43 +19,7 @@ type journalFollow struct{ *journal.Journal }
 
 // Follow implements [consent.Journal].
 func (j journalFollow) Follow(ctx context.Context, from uint64, every time.Duration, f func(consent.Batch) error) error {
-	return follow(ctx, j.Reader, from, every, f)
-}
-
-// TEMPORARY: until the journal can be followed. Replace the body by
-//
-//	return r.Follow(ctx, from, every, func(b journal.Batch) error { return f(consent.Batch(b)) })
-func follow(ctx context.Context, r *journal.Reader, from uint64, every time.Duration, f func(consent.Batch) error) error {
-	tick := time.NewTicker(min(every, 20*time.Millisecond))
-	defer tick.Stop()
-	var last isogate.EntryID
-	for {
-		b := consent.Batch{At: time.Now()}
-		newest, err := r.List(ctx, journal.Filter{Newest: true, Limit: 1})
-		if err == nil && len(newest) > 0 {
-			b.UpTo = newest[0].Seq + 1
-			if newest[0].ID != last {
-				b.Entries, err = r.List(ctx, journal.Filter{Kind: isogate.KindConsent, After: last, Limit: 1 << 30})
-				for len(b.Entries) > 0 && b.Entries[0].Seq < from {
-					b.Entries = b.Entries[1:]
-				}
-				for n := len(b.Entries); n > 0 && b.Entries[n-1].Seq >= b.UpTo; n-- {
-					b.Entries = b.Entries[:n-1]
-				}
-				last = newest[0].ID
-			}
-		}
-		if err == nil {
-			if err := f(b); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-	}
+	return j.Reader.Follow(ctx, from, every, func(b journal.Batch) error { return f(consent.Batch(b)) })
 }
 
 // newLedger makes the ledger over a journal, as the configuration has it.
@@ -71,29 +34,20 @@ func newLedger(cfg *config, j *journal.Journal, logger *slog.Logger, now func() 
 
 // readState folds the ledger out of the journal, also while a gateway writes it.
 // Where there is no journal yet, nothing was ever granted.
-func readState(ctx context.Context, state string) (*consent.State, error) {
-	dir := filepath.Join(state, "journal")
-	if _, err := os.Stat(state); err != nil {
+func readState(ctx context.Context, cfg *config) (*consent.State, error) {
+	if _, err := os.Stat(cfg.State); err != nil {
 		return nil, fmt.Errorf("state: %w; name the configuration of a tenant with -c", err)
 	}
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(cfg.State, "journal")); cfg.Database == "" && errors.Is(err, fs.ErrNotExist) {
 		return &consent.State{}, nil
 	}
-	r, err := journal.OpenReader(dir)
+	r, err := journalReader(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	newest, err := r.List(ctx, journal.Filter{Newest: true, Limit: 1})
-	if err != nil {
-		return nil, err
-	}
-	s, end := &consent.State{}, uint64(0)
-	if len(newest) > 0 {
-		end = newest[0].Seq + 1
-	}
-	whole := errors.New("whole")
-	err = follow(ctx, r, 0, time.Second, func(b consent.Batch) error {
+	s, whole := &consent.State{}, errors.New("whole")
+	err = r.Follow(ctx, 0, time.Second, func(b journal.Batch) error {
 		for i := range b.Entries {
 			a, err := consent.ReadAct(&b.Entries[i])
 			if err != nil {
@@ -101,7 +55,7 @@ func readState(ctx context.Context, state string) (*consent.State, error) {
 			}
 			s, _ = s.Fold(a)
 		}
-		if b.UpTo < end {
+		if b.More {
 			return nil
 		}
 		return whole
@@ -125,17 +79,21 @@ func withLedger(ctx context.Context, cfg *config, now func() time.Time, logger *
 	if err != nil {
 		return err
 	}
-	floor, err := readFloor(cfg.State)
+	floor, err := readFloor(cfg)
 	if err != nil {
 		return err
 	}
-	j, err := journal.Open(ctx, journal.Config{Dir: filepath.Join(cfg.State, "journal"), Tenant: cfg.Tenant, Signer: keys.Signer(), Verifier: keys.Verifier(),
+	dial, err := dialDatabase(cfg)
+	if err != nil {
+		return err
+	}
+	j, err := journal.Open(ctx, journal.Config{Dir: filepath.Join(cfg.State, "journal"), Database: cfg.Database, Dial: dial, Tenant: cfg.Tenant, Signer: keys.Signer(), Verifier: keys.Verifier(),
 		MaxAge: time.Duration(cfg.Journal.MaxAge), Logger: logger, Now: now})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, j.Close()) }()
-	if err := raiseFloor(ctx, cfg.State, floor); err != nil {
+	if err := raiseFloor(ctx, cfg, floor); err != nil {
 		return err
 	}
 	ledger, err := newLedger(cfg, j, logger, now)
@@ -157,7 +115,7 @@ func withLedger(ctx context.Context, cfg *config, now func() time.Time, logger *
 	stopLedger()
 	err = errors.Join(err, <-follower)
 	stopRecorder()
-	return errors.Join(err, <-recorder, raiseFloor(context.WithoutCancel(ctx), cfg.State, 0))
+	return errors.Join(err, <-recorder, raiseFloor(context.WithoutCancel(ctx), cfg, 0))
 }
 
 // reach waits until the ledger has read the journal.

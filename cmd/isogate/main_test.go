@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/isogate/isogate/internal/isogatetest/pgtest"
 )
 
 // asCommand, set in a child's environment, makes the test binary the command
@@ -20,7 +22,15 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
 		command()
 	}
-	testscript.Main(m, map[string]func(){"isogate": command})
+	testscript.Main(tests{m}, map[string]func(){"isogate": command})
+}
+
+// tests ends the database, if a test started one, when all of them have run.
+type tests struct{ *testing.M }
+
+func (m tests) Run() int {
+	defer pgtest.Stop()
+	return m.M.Run()
 }
 
 func command() {

@@ -31,7 +31,7 @@ func showConsent(w io.Writer, c *hub.Consent) {
 		line("reason", "%s", c.Reason)
 	}
 	if c.AnsweredBy != nil {
-		line("ended by", "%s, entry %s", c.AnsweredBy.Name, c.Answer)
+		line("answered", "by %s, entry %s", c.AnsweredBy.Name, c.Answer)
 	}
 	if c.Kind == hub.KindGrant {
 		showTerms(line, c.Labels, c.Until != nil, until(c))

@@ -111,18 +111,22 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 	registry := prometheus.NewRegistry()
 	journalMetrics := journal.NewMetrics()
 	registry.MustRegister(journalMetrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	floor, err := readFloor(cfg.State)
+	floor, err := readFloor(cfg)
+	if err != nil {
+		return nil, err
+	}
+	dial, err := dialDatabase(cfg)
 	if err != nil {
 		return nil, err
 	}
 	s.journal, err = journal.Open(ctx, journal.Config{
-		Dir: filepath.Join(cfg.State, "journal"), Tenant: cfg.Tenant, Signer: s.keys.Signer(), Verifier: s.keys.Verifier(),
+		Dir: filepath.Join(cfg.State, "journal"), Database: cfg.Database, Dial: dial, Tenant: cfg.Tenant, Signer: s.keys.Signer(), Verifier: s.keys.Verifier(),
 		MaxAge: time.Duration(cfg.Journal.MaxAge), Logger: logger, Now: now, Metrics: journalMetrics,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := raiseFloor(ctx, cfg.State, floor); err != nil {
+	if err := raiseFloor(ctx, cfg, floor); err != nil {
 		return nil, err
 	}
 	if s.office, err = s.newOffice(pack); err != nil {
@@ -170,13 +174,16 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 	s.door = s.newDoor(s.gate)
 	s.door.TLS = s.certs.config()
 	s.serveRemotes()
-	s.health = newHealth(registry, s.journal.Ready, func() string { return s.gate.Rules().Plan().Digest }, s.office)
+	s.health = newHealth(registry, s.ready, func() string { return s.gate.Rules().Plan().Digest }, s.office)
 	s.admit(created, plan)
 	if intercepts {
 		s.later(interceptEntry(s.intercept.current.Load()))
 	}
 	return s, nil
 }
+
+// ready says why not everything that may leave could leave now, or nil.
+func (s *server) ready() error { return errors.Join(s.journal.Ready(), s.office.ledger.InTouch()) }
 
 // admit remembers what the journal must say first: which keys and which pack are in force.
 func (s *server) admit(created bool, plan *policy.Plan) {
@@ -254,7 +261,7 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	err = errors.Join(err, <-s.office.ran, <-cutter)
 	stopJournal()
 	err = errors.Join(err, <-recorder)
-	return errors.Join(err, raiseFloor(context.WithoutCancel(ctx), s.cfg.State, 0), s.traces.stop(context.WithoutCancel(ctx)))
+	return errors.Join(err, raiseFloor(context.WithoutCancel(ctx), s.cfg, 0), s.traces.stop(context.WithoutCancel(ctx)))
 }
 
 // reload puts the pack, certificates and keys that are on disk in force. What

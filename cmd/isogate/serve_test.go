@@ -358,8 +358,10 @@ func TestServeRefusesToStart(t *testing.T) {
 			s.edit(`hub: {listen: "127.0.0.1:0"}`, fmt.Sprintf(`hub: {listen: "%s"}`, taken.Addr()))
 		},
 			[]string{"hub.listen", "address already in use", "another port"}},
-		"a database that is not there yet": {func(s *site) { s.edit("pack: ./pack", "pack: ./pack\ndatabase: postgres://localhost/x") },
-			[]string{"database:"}},
+		"a database in plain text": {func(s *site) { s.edit("pack: ./pack", "pack: ./pack\ndatabase: postgres://u:hunter2@db.example/x") },
+			[]string{"database:", "sslmode=verify-full"}},
+		"a database that is not there": {func(s *site) { s.edit("pack: ./pack", "pack: ./pack\ndatabase: postgres://u:hunter2@127.0.0.1:1/x") },
+			[]string{"postgres://127.0.0.1:1/x", "connect"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, "")

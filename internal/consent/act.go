@@ -47,7 +47,7 @@ func (w What) String() string {
 func ParseWhat(s string) (What, error) {
 	for i, n := range whatNames[1:] {
 		if n == s {
-			return What(i + 1), nil //nolint:gosec // there are fourteen
+			return What(i + 1), nil
 		}
 	}
 	return NoAct, fmt.Errorf("unknown act %.40q", s)

@@ -175,7 +175,7 @@ func (s *State) Holds(p Permit, at time.Time) (Permit, bool) {
 		return Permit{}, false
 	}
 	g, ok := s.Grant(p.Grant.ID)
-	if !ok || !g.InForce(at) || !slices.Contains(g.Rows, p.Row) || s.Party(g.Party).Blocked {
+	if !ok || !g.InForce(at) || !slices.Contains(g.Rows, p.Row) {
 		return Permit{}, false
 	}
 	return Permit{g, p.Row}, true

@@ -28,7 +28,8 @@ type Journal interface {
 type Batch struct {
 	Entries []isogate.Entry
 	UpTo    uint64    // every consent entry below it was delivered
-	At      time.Time // when the read began that shows this; everything durable before it is in
+	At      time.Time // when the read began that shows this; everything durable before it is in, unless there is More
+	More    bool      // the batch is a part of what there was to read
 }
 
 // Defaults of [Config].
@@ -187,9 +188,11 @@ func (l *Ledger) take(b Batch) error {
 		l.now.Store(&moment{next, make(chan struct{})})
 		close(was.next)
 	}
-	// Last: who finds the lease renewed finds the state it was renewed with.
-	at := b.At
-	l.contact.Store(&at)
+	// Last: who finds the lease renewed finds the state it was renewed with. A part
+	// of what there is renews nothing.
+	if !b.More {
+		l.contact.Store(&b.At)
+	}
 	return nil
 }
 

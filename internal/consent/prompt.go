@@ -76,7 +76,7 @@ type PromptRow struct {
 
 // Egress is what would leave over a row, by the pack in force.
 type Egress struct {
-	Pack string `json:"pack"` // digest of the pack
+	Pack string `json:"pack"` // digest of the pack; "" if none is known, and then nothing can be granted
 	Ways []Way  `json:"ways,omitempty"`
 	// Words says what the ways mean together, above all when there are none.
 	Words string `json:"words"`
@@ -134,7 +134,7 @@ func (s *State) Prompt(r *Request, describe Describe, at time.Time) *Prompt {
 	}
 	changes := remote.Compare(st.Rows(at), r.Rows)
 	for _, row := range r.Rows {
-		pr := s.promptRow(r.Party, row)
+		pr := s.promptRow(row)
 		pr.Egress = describe(r.Party, row).shown()
 		pr.Class = remote.Added.String()
 		for _, c := range changes {
@@ -268,7 +268,7 @@ func labelTexts(labels []isogate.LabelPattern) []string {
 }
 
 // promptRow is what a row says by itself, and what this tenant knows of it.
-func (s *State) promptRow(party Party, row remote.Row) PromptRow {
+func (s *State) promptRow(row remote.Row) PromptRow {
 	pr := PromptRow{Row: row.String(), Host: row.Host, What: kindWords[row.Kind]}
 	if row.Kind == remote.TransitWay {
 		pr.Words = "the transit " + row.Host + " of the pack"

@@ -74,12 +74,28 @@ func (p *passage) answerStream(header http1.Fields, escape obfuscate.Escape, res
 		p.finish(err)
 		return
 	}
+	var to io.Writer = w
+	if media, _, _ := strings.Cut(in.Header.Get("Content-Type"), ";"); strings.EqualFold(strings.TrimSpace(media), "text/event-stream") {
+		to = flusher{w} // events are meant for when they happen
+	}
 	// Without Close the answer is cut off, which is how the caller learns of an
 	// error after its head was sent.
-	if _, err = io.Copy(w, body); err == nil {
+	if _, err = io.Copy(to, body); err == nil {
 		err = w.Close()
 	}
 	p.finish(err)
+}
+
+// flusher sends each piece at once.
+type flusher struct{ w *http1.ResponseBody }
+
+// Write implements [io.Writer].
+func (f flusher) Write(b []byte) (int, error) {
+	n, err := f.w.Write(b)
+	if err == nil {
+		err = f.w.Flush()
+	}
+	return n, err
 }
 
 // finish closes the entry with how the answer went.

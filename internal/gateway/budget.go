@@ -7,17 +7,21 @@ import (
 	"github.com/isogate/isogate"
 )
 
-// budgets count what each source sent to each host, where the pack sets a limit.
-// They are this gateway's own: several gateways of a tenant count apart.
+// budgets count what each source let out over each transit, where the pack sets a
+// limit. They are this gateway's own: several gateways of a tenant count apart.
 type budgets struct {
 	mu    sync.Mutex // guards spent
 	spent map[account]*spending
 }
 
-// account is who spends on whom.
+// account is who spends on what. It is the pack's transit and not the host: an app
+// that may reach every subdomain of a domain would have a new budget under each
+// name that it makes up, and two transits to one host have two budgets, neither of
+// whose windows may end the other's. There are as many accounts as names in packs,
+// so that none has to be forgotten.
 type account struct {
-	source isogate.Source
-	host   string
+	source  isogate.Source
+	transit isogate.Transit
 }
 
 // spending is what was spent in the window that began at since.
@@ -25,9 +29,6 @@ type spending struct {
 	since           time.Time
 	requests, bytes int64
 }
-
-// maxAccounts bounds the accounts kept; beyond it those whose window is over go.
-const maxAccounts = 16384
 
 // limit is what may be spent per window; a zero count is no limit, and so is a
 // zero window.
@@ -49,9 +50,6 @@ func (b *budgets) spend(a account, l limit, requests, bytes int64, now time.Time
 	}
 	s := b.spent[a]
 	if s == nil || now.Sub(s.since) >= l.per {
-		if s == nil && len(b.spent) >= maxAccounts {
-			b.sweep(l.per, now)
-		}
 		s = &spending{since: now}
 		b.spent[a] = s
 	}
@@ -61,17 +59,4 @@ func (b *budgets) spend(a account, l limit, requests, bytes int64, now time.Time
 	s.requests += requests
 	s.bytes += bytes
 	return true
-}
-
-// sweep lets go of the accounts whose window is over, or of all: an account that
-// is forgotten begins a new window, which is better than memory without a bound.
-func (b *budgets) sweep(per time.Duration, now time.Time) {
-	for a, s := range b.spent {
-		if now.Sub(s.since) >= per {
-			delete(b.spent, a)
-		}
-	}
-	if len(b.spent) >= maxAccounts {
-		clear(b.spent)
-	}
 }

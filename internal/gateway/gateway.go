@@ -84,10 +84,12 @@ type Gateway struct {
 	cfg       Config
 	rules     atomic.Pointer[Rules]
 	strangers *strangers
+	apps      sync.Map // isogate.Source → *strangers
 	activity  atomic.Uint64
 	latest    atomic.Int64 // the latest time, in Unix nanoseconds, that a request was judged by
 	passages  sync.Pool    // of *passage
 	opens     opens
+	ends      chan struct{} // holds one token when something was opened that ends by itself
 	budgets   budgets
 }
 
@@ -105,7 +107,7 @@ func New(cfg Config) (*Gateway, error) {
 	case cfg.Ledger != nil && cfg.Dial == nil:
 		return nil, errors.New("gateway: with a Ledger, Dial is needed: tunnels go out by it")
 	}
-	g := &Gateway{cfg: cfg, strangers: newStrangers()}
+	g := &Gateway{cfg: cfg, strangers: newStrangers(), ends: make(chan struct{}, 1)}
 	g.passages.New = func() any { return new(passage) }
 	g.rules.Store(cfg.Rules)
 	return g, nil
@@ -141,7 +143,8 @@ func (g *Gateway) ServeExchange(x *http1.Exchange) {
 		p.refuse(p.consented()) || // is a grant in force?
 		p.refuse(p.rewrite()) || // walk everything field by field
 		p.refuse(p.use()) || // a consent for one use is used up
-		p.refuse(p.record()) { // durable before the first byte leaves
+		p.refuse(p.record()) || // durable before the first byte leaves
+		p.refuse(p.still()) { // the grant may have ended meanwhile
 		return
 	}
 	if p.refuse(p.send()) { // through the guarded dialer

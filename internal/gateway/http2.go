@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/isogate/isogate/internal/http1"
@@ -195,7 +196,10 @@ func (h *HTTP2) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := make(chan struct{})
 	go func() { // what the client sends; it ends with the stream
 		defer close(out)
-		_, _ = io.Copy(fromStream, r.Body)
+		if _, err := io.Copy(fromStream, r.Body); err != nil {
+			cancel() // broken off, which is no end
+			return
+		}
 		_ = fromStream.Close()
 	}()
 	b := pieces.Get().(*piece) //nolint:forcetypeassert // the pool holds nothing else
@@ -216,6 +220,9 @@ func (h *HTTP2) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case <-out:
 	case <-served:
 	case <-r.Context().Done():
+	}
+	if inner.cut.Load() {
+		panic(http.ErrAbortHandler) // resets the stream, so that it is not taken for complete
 	}
 }
 
@@ -254,7 +261,17 @@ func plainAuthority(s string) bool {
 }
 
 // duplex is a connection whose two directions end apart.
-type duplex struct{ r, w net.Conn }
+type duplex struct {
+	r, w net.Conn
+	cut  atomic.Bool // it ends by a reset
+}
+
+// SetLinger has the next Close end the connection by a reset, where sec is 0, as
+// it does for a [net.TCPConn].
+func (d *duplex) SetLinger(sec int) error {
+	d.cut.Store(sec == 0)
+	return nil
+}
 
 // Read implements [net.Conn].
 func (d *duplex) Read(p []byte) (int, error) { return d.r.Read(p) }

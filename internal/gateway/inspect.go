@@ -4,11 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/http1"
+	"github.com/isogate/isogate/internal/remote"
 )
 
 // Authority issues the certificates by which the gateway is a host to the apps
@@ -42,6 +43,8 @@ func (p *passage) inspect() {
 		return
 	}
 	p.status = 200
+	p.gate.cfg.Metrics.inspected.Inc()
+	defer p.gate.cfg.Metrics.inspected.Dec()
 	defer func() { _ = inside.Close() }()
 	stop := context.AfterFunc(p.ctx, inside.Cut)
 	defer stop()
@@ -63,14 +66,15 @@ func (p *passage) inspect() {
 	}
 	state := server.ConnectionState()
 	p.in, p.body, p.scratch, p.url = nil, nil, nil, nil // the connection may be open for long
-	p.x.Serve(p.ctx, server, &state, &inspection{p.gate, *p.via, tls.VersionName(state.Version)})
+	p.x.Serve(p.ctx, server, &state, &inspection{gate: p.gate, via: *p.via, rules: p.rules, tls: tls.VersionName(state.Version)})
 }
 
 // inspection serves the requests inside one inspected connection.
 type inspection struct {
-	gate *Gateway
-	via  via
-	tls  string
+	gate  *Gateway
+	via   via
+	rules *Rules // by which via says what the source is
+	tls   string
 }
 
 // ServeExchange takes one request across the boundary, or refuses it. The host
@@ -96,6 +100,10 @@ func (i *inspection) ServeFault(x *http1.Exchange, f *http1.Fault) {
 
 func (i *inspection) begin(x *http1.Exchange) *passage {
 	p := i.gate.begin(x)
+	if p.rules != i.rules { // the source may be of another app now, or of other kinds
+		id := p.rules.sources.of(i.via.source)
+		i.rules, i.via.party, i.via.kinds, i.via.region = p.rules, consent.App(id.App), id.Kinds, p.rules.region
+	}
 	p.remotes, p.via = true, &i.via
 	p.source, p.entry.Source, p.entry.TLS = i.via.source, i.via.source, i.tls
 	p.entry.Remote, p.entry.Purpose = i.via.name(), isogate.App.String()
@@ -105,8 +113,12 @@ func (i *inspection) begin(x *http1.Exchange) *passage {
 // agrees refuses a Host that is not the one of the CONNECT and the TLS around it
 // ("Host of Troubles", CCS 2016; smokescreen issue 279).
 func (p *passage) agrees() *refusal {
-	host, port, bad := splitAuthority(strings.ToLower(p.x.Request.Authority), defaultPort(p.via.port))
-	if bad != "" || host != p.via.host || port != p.via.port {
+	var fallback uint16 // the port that a Host without one means: https's own, and no other
+	if p.via.port == 443 {
+		fallback = 443
+	}
+	host, port, err := remote.ParseAuthority(p.x.Request.Authority, fallback)
+	if err != nil || host != p.via.host || port != p.via.port {
 		p.x.Close() // whoever tries that once is not to be trusted with the connection
 		return &refusal{status: 421, code: "host", detail: "the Host of the request is not the host of the CONNECT"}
 	}
@@ -114,12 +126,4 @@ func (p *passage) agrees() *refusal {
 		return &refusal{status: 407, code: "unknown-caller", detail: "the source is not configured any more"}
 	}
 	return nil
-}
-
-// defaultPort is the port that a Host without one means: https's own, and no other.
-func defaultPort(port uint16) string {
-	if port == 443 {
-		return "443"
-	}
-	return ""
 }

@@ -17,6 +17,9 @@ type Metrics struct {
 	seconds  *prometheus.HistogramVec
 	inflight prometheus.Gauge
 
+	tunnels   prometheus.Gauge
+	inspected prometheus.Gauge
+
 	byAction [isogate.Allow + 1]prometheus.Counter // resolved once: a request has many fields
 }
 
@@ -33,7 +36,10 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 			Help: "Time from a request's head to the end of its answer.", Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}}, []string{"decision"}),
 		inflight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "isogate_gateway_requests_in_flight", Help: "Requests under way."}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.fields, m.bytes, m.seconds, m.inflight} {
+	open := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "isogate_gateway_open_connections",
+		Help: "Connections of apps that are open, by how they pass: unread in a tunnel, or inspected."}, []string{"mode"})
+	m.tunnels, m.inspected = open.WithLabelValues("tunnel"), open.WithLabelValues("inspect")
+	for _, c := range []prometheus.Collector{m.requests, m.fields, m.bytes, m.seconds, m.inflight, open} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

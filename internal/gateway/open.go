@@ -8,24 +8,39 @@ import (
 	"time"
 
 	"github.com/isogate/isogate/internal/consent"
+	"github.com/isogate/isogate/internal/policy"
 )
 
 // open is one way out that a grant keeps open: a tunnel, or a request that is
 // under way. When the grant ends, it is cut.
 type open struct {
 	permit consent.Permit
-	whole  bool // everything passes unread: any limit of the grant ends it
-	until  time.Time
+	whole  bool      // everything passes unread: any limit of the grant ends it
+	ends   time.Time // when the pack's tunnel is over; zero is never
 	cancel context.CancelCauseFunc
+
+	until  time.Time    // guarded by opens.mu, as is what follows: when the grant is over
+	limit  policy.Limit // what is judged while it leaves is judged within
+	leaves bool         // something is
 }
 
 // opens are the ways out that grants keep open. There are as many as there are
 // tunnels, so that each change of the ledger costs a pass over them; nothing is
 // asked of the ledger per byte.
 type opens struct {
-	mu  sync.Mutex // guards all
-	all map[*open]struct{}
+	mu    sync.Mutex // guards what follows
+	all   map[*open]struct{}
+	pools map[pool]consent.Permit // by whose permit connections to a host are kept
 }
+
+// pool is a host that connections are kept to, as the client names it.
+type pool struct {
+	host string
+	port uint16
+}
+
+// maxPools bounds the hosts remembered; the client lets go of what is idle by itself.
+const maxPools = 4096
 
 // errCut says why a way out was cut; its text is for the journal.
 type errCut struct{ why string }
@@ -35,6 +50,8 @@ func (e *errCut) Error() string { return e.why }
 var (
 	errRevoked = &errCut{"cut: the grant was revoked"}
 	errOver    = &errCut{"cut: the grant's time is over"}
+	errTunnel  = &errCut{"cut: the tunnel's time in the pack is over"}
+	errLimited = &errCut{"cut: the grant was limited"}
 )
 
 func (o *opens) add(w *open) {
@@ -55,34 +72,65 @@ func (o *opens) remove(w *open) {
 	}
 }
 
+// leaving notes that something is judged within the limit while it leaves.
+func (o *opens) leaving(w *open, l policy.Limit) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	w.limit, w.leaves = l, true
+}
+
 func (o *opens) len() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return len(o.all)
 }
 
-// check cuts what the state does not allow any more, and returns when the next
-// one ends by itself, zero if none does.
-func (o *opens) check(state *consent.State, now time.Time) (next time.Time) {
+// kept notes that connections to a host may be kept by a permit.
+func (o *opens) kept(at pool, p consent.Permit) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.pools == nil || len(o.pools) >= maxPools {
+		o.pools = map[pool]consent.Permit{}
+	}
+	o.pools[at] = p
+}
+
+// check cuts what the state does not allow any more, and returns when the next
+// one ends by itself, zero if none does. Connections to the hosts in stale are
+// not to be kept any longer.
+func (o *opens) check(state *consent.State, now time.Time) (next time.Time, stale []pool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for at, p := range o.pools {
+		if _, ok := state.Holds(p, now); !ok {
+			stale = append(stale, at)
+			delete(o.pools, at)
+		}
+	}
 	for w := range o.all {
 		p, ok := state.Holds(w.permit, now)
 		switch {
-		case ok && (!w.whole || limitOf(p).Everything()):
-			w.until = p.Until()
-		case !w.until.IsZero() && !now.Before(w.until):
+		case !ok && !w.until.IsZero() && !now.Before(w.until):
 			w.cancel(errOver)
 			continue
-		default:
+		case !ok:
 			w.cancel(errRevoked)
 			continue
+		case !w.ends.IsZero() && !now.Before(w.ends):
+			w.cancel(errTunnel)
+			continue
+		case w.whole && !limitOf(p).Everything(), w.leaves && !limitOf(p).Equal(w.limit):
+			w.cancel(errLimited)
+			continue
 		}
-		if !w.until.IsZero() && (next.IsZero() || w.until.Before(next)) {
-			next = w.until
+		w.until = p.Until()
+		for _, end := range []time.Time{w.until, w.ends} {
+			if !end.IsZero() && (next.IsZero() || end.Before(next)) {
+				next = end
+			}
 		}
 	}
-	return next
+	return next, stale
 }
 
 // Run cuts ways out as soon as the ledger does not allow them any more, until ctx
@@ -98,13 +146,16 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer wake.Stop()
 	for {
 		state, changed := g.cfg.Ledger.Watch()
-		next := g.opens.check(state, g.clock())
+		next, stale := g.opens.check(state, g.clock())
+		for _, at := range stale {
+			g.cfg.Client.CloseHost(at.host, at.port)
+		}
 		wait := time.Hour
 		if !next.IsZero() {
-			wait = max(next.Sub(g.clock()), time.Millisecond)
+			// The clock may be set forward meanwhile, and no timer hears of that.
+			wait = min(max(next.Sub(g.clock()), time.Millisecond), time.Second)
 		}
-		// A grant that ends sooner may be used at any moment; so look once a second.
-		wake.Reset(min(wait, time.Second))
+		wake.Reset(wait)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -112,6 +163,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 			if n := g.opens.len(); n > 0 {
 				g.cfg.Logger.Debug("the ledger changed", slog.Uint64("revision", state.Revision), slog.Int("open", n))
 			}
+		case <-g.ends: // something was opened that ends by itself
 		case <-wake.C:
 		}
 	}
@@ -123,12 +175,28 @@ func (p *passage) keep(whole bool) *refusal {
 	ctx, cancel := context.WithCancelCause(p.x.Context())
 	p.ctx = ctx
 	p.open = &open{permit: p.permit, whole: whole, until: p.permit.Until(), cancel: cancel}
-	p.gate.opens.add(p.open)
-	// Asked again, now that a change will find it.
-	if now, ok := p.gate.cfg.Ledger.State().Holds(p.permit, p.gate.clock()); !ok || whole && !limitOf(now).Everything() {
-		return &refusal{status: 403, code: "no-consent", detail: "the grant was revoked at this moment"}
+	if whole {
+		p.open.ends = p.tunnel.TunnelEnds()
 	}
+	endless := p.open.until.IsZero() && p.open.ends.IsZero()
+	p.gate.opens.add(p.open)
+	if !endless {
+		select {
+		case p.gate.ends <- struct{}{}:
+		default:
+		}
+	}
+	// Asked again, now that a change will find it.
+	now, ok := p.gate.cfg.Ledger.State().Holds(p.permit, p.gate.clock())
+	if !ok || whole && !limitOf(now).Everything() {
+		return changed()
+	}
+	p.take(now)
 	return nil
+}
+
+func changed() *refusal {
+	return &refusal{status: 403, code: "no-consent", detail: "the grant was revoked or limited at this moment"}
 }
 
 // release lets go of what keep began.
@@ -147,4 +215,25 @@ func (p *passage) cut() *refusal {
 		return nil
 	}
 	return &refusal{status: 403, code: "no-consent", detail: c.why}
+}
+
+// still asks once more, now that the entry is durable: recording may have taken
+// long enough for the grant to end, or for the ledger to fall silent.
+//
+// promise: P14
+func (p *passage) still() *refusal {
+	if p.open == nil {
+		return nil
+	}
+	if r := p.cut(); r != nil {
+		return r
+	}
+	if p.streams && p.tunnel == nil {
+		p.gate.opens.leaving(p.open, p.limit) // from now on, to be limited is to be cut
+	}
+	now, ok := p.gate.cfg.Ledger.State().Holds(p.permit, p.gate.clock())
+	if !ok || p.tunnel == nil && !limitOf(now).Equal(p.limit) {
+		return changed()
+	}
+	return p.inTouch()
 }

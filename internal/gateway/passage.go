@@ -104,8 +104,12 @@ func (p *passage) refuse(r *refusal) bool {
 	switch {
 	case p.entry.Stage == isogate.StageOpened:
 		p.close(r.status, r.detail)
-	case p.source == "":
-		ok, detail := p.gate.strangers.admit()
+	case p.source == "" || p.remotes:
+		knocks := p.gate.strangers
+		if p.source != "" {
+			knocks = p.gate.knocks(p.source)
+		}
+		ok, detail := knocks.admit()
 		if p.entry.Detail = detail; ok {
 			p.recordRefusal(r)
 		} else {

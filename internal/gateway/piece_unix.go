@@ -31,9 +31,9 @@ func readPiece(c net.Conn, use func([]byte)) error {
 	var n int
 	var failed error
 	err = raw.Read(func(fd uintptr) bool {
-		b = pieces.Get().(*piece)                          //nolint:forcetypeassert // the pool holds nothing else
-		n, failed = unix.Read(int(fd), b[:])               //nolint:gosec // a descriptor fits
-		if failed == unix.EAGAIN || failed == unix.EINTR { //nolint:errorlint // system calls return it bare
+		b = pieces.Get().(*piece) //nolint:forcetypeassert // the pool holds nothing else
+		n, failed = unix.Read(int(fd), b[:])
+		if failed == unix.EAGAIN || failed == unix.EINTR {
 			pieces.Put(b)
 			b = nil
 			return false // wait until there is something

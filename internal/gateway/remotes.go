@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"encoding/base64"
-	"net"
 	"strconv"
 	"strings"
 
@@ -96,9 +95,11 @@ func (p *passage) toRemote() {
 		p.refuse(p.wayToRemote()) || // match the app's transit
 		p.refuse(p.rewrite()) || // walk everything field by field, within the grant
 		p.refuse(p.spend(1, p.bytesOut)) || // within the budget
-		p.refuse(p.record()) { // durable before the first byte leaves
+		p.refuse(p.record()) || // durable before the first byte leaves
+		p.refuse(p.still()) { // the grant may have ended meanwhile
 		return
 	}
+	p.gate.opens.kept(pool{p.target.host, p.target.port}, p.permit)
 	if p.refuse(p.send()) { // through the guarded dialer
 		return
 	}
@@ -131,50 +132,25 @@ func (p *passage) where() *refusal {
 	}
 	v := &via{source: p.source, party: consent.App(id.App), kinds: id.Kinds, region: p.rules.region}
 	p.entry.Purpose = isogate.App.String()
-	authority, fallback := req.Authority, ""
+	var port uint16 // where none is written
 	switch req.Form {
 	case http1.AuthorityForm:
 	case http1.AbsoluteForm:
 		if req.Scheme != "https" {
 			return &refusal{status: 403, code: "plaintext", detail: "what leaves must be encrypted; use an https address"}
 		}
-		fallback = "443"
+		port = 443
 	default:
 		return &refusal{status: 400, code: "no-remote", detail: "this door takes CONNECT host:port, and absolute addresses; configure it as a proxy"}
 	}
-	host, port, err := splitAuthority(authority, fallback)
-	if err == "" {
-		v.host, v.port = host, port
-		p.via = v
-		p.entry.Remote = v.name()
-		return nil
+	var err error
+	if v.host, v.port, err = remote.ParseAuthority(req.Authority, port); err != nil {
+		return &refusal{status: 403, code: "address", detail: err.Error()}
 	}
-	return &refusal{status: 403, code: "address", detail: err}
+	p.via = v
+	p.entry.Remote = v.name()
+	return nil
 }
-
-// splitAuthority makes the canonical host and the port of host[:port]; or says
-// what is wrong with it.
-func splitAuthority(authority, fallback string) (host string, port uint16, bad string) {
-	host, portText, err := net.SplitHostPort(authority)
-	if err != nil {
-		host, portText = authority, fallback
-	}
-	n, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil || n == 0 || strconv.FormatUint(n, 10) != portText {
-		return "", 0, "the port is not a plain number from 1 to 65535"
-	}
-	host, err = remote.CanonicalHost(host)
-	switch {
-	case err != nil:
-		return "", 0, err.Error()
-	case isAddress(host):
-		return "", 0, "an address is never granted to an app; use the host's name"
-	}
-	return host, uint16(n), ""
-}
-
-// isAddress reports whether a canonical host is an IP address.
-func isAddress(host string) bool { return net.ParseIP(host) != nil }
 
 // mode finds how the pack lets this app reach the host.
 func (p *passage) mode() *refusal {
@@ -231,18 +207,19 @@ func (p *passage) wayToRemote() *refusal {
 	return p.keep(false)
 }
 
-// spend takes from what the pack lets this source send to this host.
+// spend takes from what the pack lets this source let out over the transit. The
+// clock is that of the moment: a tunnel or a stream may outlast many periods.
 func (p *passage) spend(requests, bytes int64) *refusal {
-	if p.via == nil {
+	if p.via == nil || !p.transit.Budget.Stated() {
 		return nil
 	}
 	b := p.transit.Budget
-	if p.gate.budgets.spend(account{p.source, p.via.name()}, limit{b.Requests, b.Bytes, b.Per}, requests, bytes, p.now) {
+	if p.gate.budgets.spend(account{p.source, p.transit.Name}, limit{b.Requests, b.Bytes, b.Per}, requests, bytes, p.gate.clock()) {
 		return nil
 	}
 	return overBudget()
 }
 
 func overBudget() *refusal {
-	return &refusal{status: 429, code: "budget", detail: "the transit's budget for this host is spent; wait for its next period, or raise it in the pack"}
+	return &refusal{status: 429, code: "budget", detail: "the transit's budget is spent; wait for its next period, or raise it in the pack"}
 }

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,6 +24,7 @@ import (
 	"github.com/isogate/isogate/internal/gateway"
 	"github.com/isogate/isogate/internal/isogatetest"
 	"github.com/isogate/isogate/internal/isogatetest/dnstest"
+	"github.com/isogate/isogate/internal/journal"
 	"github.com/isogate/isogate/internal/remote"
 )
 
@@ -52,9 +54,10 @@ type outsideHosts struct {
 }
 
 // newOutside starts it with a certificate for the hosts.
-func newOutside(t *testing.T, a *isogatetest.Authority, hosts ...string) *outsideHosts {
+func newOutside(t *testing.T, a *isogatetest.Authority, leaf isogatetest.Leaf) *outsideHosts {
 	t.Helper()
-	cert, err := a.Issue(isogatetest.Leaf{Name: "outside", Hosts: hosts})
+	leaf.Name = "outside"
+	cert, err := a.Issue(leaf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,17 +147,35 @@ type appWorld struct {
 	dns *dnstest.Server
 }
 
+// outsideNames are the hosts of the outside.
+func outsideNames() []string {
+	names := []string{apiHost, fileHost, laterHost, elseHost, "a.wild.example.com", "b.c.wild.example.com", "wild.example.com"}
+	for _, s := range isogatetest.Spellings() {
+		host, _, err := remote.ParseAuthority(s.Text, 0)
+		if s.Want == isogatetest.Reach && err == nil && !slices.Contains(names, host) {
+			names = append(names, host)
+		}
+	}
+	return names
+}
+
 func newAppWorld(t *testing.T, change func(*isogatetest.Config)) *appWorld {
 	t.Helper()
-	dns := dnstest.New(t, map[string]dnstest.Answer{})
-	for _, h := range []string{apiHost, fileHost, laterHost, elseHost, "a.wild.example.com", "b.c.wild.example.com", "wild.example.com"} {
-		dns.Set(h, dnstest.Always(outside))
-	}
 	signer, err := isogatetest.NewAuthority("outside", 24*time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := newOutside(t, signer, apiHost, fileHost, laterHost, elseHost, "*.wild.example.com", "b.c.wild.example.com", "wild.example.com")
+	return newAppWorldWith(t, signer, newOutside(t, signer, isogatetest.Leaf{Hosts: outsideNames()}), change)
+}
+
+// newAppWorldWith is one with another outside, and the authority that the gateway
+// trusts there.
+func newAppWorldWith(t *testing.T, signer *isogatetest.Authority, out *outsideHosts, change func(*isogatetest.Config)) *appWorld {
+	t.Helper()
+	dns := dnstest.New(t, map[string]dnstest.Answer{})
+	for _, h := range outsideNames() {
+		dns.Set(h, dnstest.Always(outside))
+	}
 	cfg := isogatetest.Config{Pack: appPack(out.port), Apps: []gateway.SourceID{{Name: bot}, {Name: other}}, Resolver: dns.Resolver(),
 		Allow: []netip.Prefix{netip.MustParsePrefix(outside + "/32")}, Outside: signer}
 	if change != nil {
@@ -262,8 +283,10 @@ func TestAnAppGetsOutByConsentAlone(t *testing.T) {
 		t.Errorf("the entry's consent %s is no grant", entry.Consent)
 	}
 	w.Apps.Revoke(consent.App(bot))
-	if _, _, err := w.post(t, c, apiHost, "/v1/items", body); err == nil || !strings.Contains(err.Error(), "Forbidden") && !errors.Is(err, io.EOF) && !strings.Contains(err.Error(), "reset") {
-		t.Fatalf("revoked: %v", err)
+	// The connection is cut, or its next request is refused before that.
+	res, _, err = w.post(t, c, apiHost, "/v1/items", body)
+	if err == nil && res.StatusCode != 403 || err != nil && !strings.Contains(err.Error(), "Forbidden") && !errors.Is(err, io.EOF) && !strings.Contains(err.Error(), "reset") {
+		t.Fatalf("revoked: %v %v", res, err)
 	}
 	if n := len(w.out.received()); n != 0 {
 		t.Errorf("%d requests arrived after the revocation", n)
@@ -883,3 +906,76 @@ func TestAUsersOwnAction(t *testing.T) {
 func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
 func discard() *log.Logger { return log.New(io.Discard, "", 0) }
+
+// heldJournal is a journal that can be said not to be ready.
+type heldJournal struct {
+	gateway.Journal
+	fault atomic.Pointer[error]
+}
+
+// Ready implements [gateway.Journal].
+func (h *heldJournal) Ready() error {
+	if err := h.fault.Load(); err != nil {
+		return *err
+	}
+	return h.Journal.Ready()
+}
+
+// ATTACK: the journal's disk is full, so that no revocation can be recorded; what
+// is open goes on.
+// THIS TEST VERIFIES that a tunnel that is open stands still until the journal can
+// be written again.
+//
+// promise: P23
+func TestATunnelStandsStillWithoutTheJournal(t *testing.T) {
+	var held *heldJournal
+	w := newAppWorld(t, func(c *isogatetest.Config) {
+		c.Journal = func(j *journal.Journal) gateway.Journal {
+			held = &heldJournal{Journal: j}
+			return held
+		}
+	})
+	w.grant(fileHost)
+	c, res := w.Apps.Connect(bot, w.at(fileHost))
+	if res.StatusCode != 200 {
+		t.Fatal(res.StatusCode)
+	}
+	s := tls.Client(c, &tls.Config{RootCAs: w.Apps.Roots(), ServerName: fileHost})
+	if err := s.HandshakeContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("the disk is full")
+	held.fault.Store(&full)
+	if _, err := fmt.Fprintf(s, "GET /late HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", fileHost); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+	if _, err := s.Read(make([]byte, 1)); !timeout(err) || len(w.out.received()) != 0 {
+		t.Fatalf("something left without the journal: %v", err)
+	}
+	held.fault.Store(nil)
+	w.Apps.Await(func() bool { return len(w.out.received()) == 1 })
+}
+
+// ATTACK: an app that is refused knocks on, to fill the journal with its refusals.
+// THIS TEST VERIFIES that they are recorded up to a rate, that what was not is
+// counted, and that another app's refusals are recorded all the same.
+//
+// promise: P06
+func TestAnAppCannotFillTheJournal(t *testing.T) {
+	w := newAppWorld(t, nil)
+	before := len(w.Entries())
+	many := 0
+	for range 400 {
+		if _, res := w.Apps.Connect(other, w.at(apiHost)); res.StatusCode == 429 {
+			many++
+		}
+	}
+	if n := len(w.Entries()) - before; many == 0 || n > 390 {
+		t.Fatalf("%d of 400 refusals were answered 429, and %d recorded", many, n)
+	}
+	_, res := w.Apps.Connect(bot, w.at(elseHost))
+	if p := problemOf(t, res); res.StatusCode != 403 || p.Entry == "" {
+		t.Errorf("another app's refusal: %d %+v", res.StatusCode, p)
+	}
+}

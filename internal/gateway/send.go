@@ -70,7 +70,7 @@ type stream struct {
 func (p *passage) newStream() *stream {
 	r, w := io.Pipe()
 	s := &stream{reader: r, done: make(chan struct{})}
-	count := &counted{w: w, sum: sha256.New()}
+	count := &counted{w: w, sum: sha256.New(), spend: func(n int64) *refusal { return p.spend(0, n) }}
 	read := &countedReader{r: io.MultiReader(bytes.NewReader(p.in), p.x.Request.Body)}
 	go func() {
 		defer close(s.done)
@@ -86,6 +86,9 @@ func (p *passage) newStream() *stream {
 			if s.trailer, r = p.rewriteTrailer(); r != nil {
 				s.err = errors.New(r.detail)
 			}
+		}
+		if count.spent {
+			s.err = errSpent
 		}
 		p.bytesIn, p.bytesOut = read.n, count.n
 		p.entry.DigestOut = "sha256:" + hex.EncodeToString(count.sum.Sum(nil))
@@ -113,20 +116,31 @@ func (p *passage) endStream() {
 // far side saw it end before its end.
 func (s *stream) refusal() *refusal {
 	var f *http1.Fault
-	if errors.As(s.err, &f) {
+	switch {
+	case errors.Is(s.err, errSpent):
+		return overBudget()
+	case errors.As(s.err, &f):
 		return bodyFault(s.err)
 	}
 	return contentRefused("body", s.err)
 }
 
-// counted counts and digests what leaves.
+// errSpent ends a stream for the rest of which there is no budget.
+var errSpent = errors.New("the budget is spent")
+
+// counted counts and digests what leaves, once it was taken from the budget.
 type counted struct {
-	w   io.Writer
-	n   int64
-	sum hash.Hash
+	w     io.Writer
+	n     int64
+	sum   hash.Hash
+	spend func(n int64) *refusal
+	spent bool // there was not enough
 }
 
 func (c *counted) Write(b []byte) (int, error) {
+	if c.spent = c.spent || c.spend(int64(len(b))) != nil; c.spent {
+		return 0, errSpent
+	}
 	n, err := c.w.Write(b)
 	c.n += int64(n)
 	_, _ = c.sum.Write(b[:n])

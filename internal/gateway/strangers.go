@@ -5,18 +5,22 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/time/rate"
+
+	"github.com/isogate/isogate"
 )
 
-// Somebody who is nobody can still knock. Each refusal of a stranger is an entry
-// of the journal, and a journal that strangers can fill stops everybody. So only
-// this many of their refusals are recorded one by one; the rest are answered 429
+// Somebody who is nobody can still knock, and an app is known but not trusted.
+// Each refusal of theirs is an entry of the journal, and a journal that they can
+// fill stops everybody. So only this many of the refusals of all strangers
+// together, and of each app, are recorded one by one; the rest are answered 429
 // and counted in the next one that is.
 const (
 	strangersPerSecond = 20
 	strangersBurst     = 200
 )
 
-// strangers bounds the entries that callers without an identity can cause.
+// strangers bounds the entries that callers without an identity can cause, or one
+// app.
 type strangers struct {
 	limit *rate.Limiter
 	over  atomic.Int64 // refusals since the last recorded one that were not recorded
@@ -40,5 +44,14 @@ func (s *strangers) admit() (ok bool, detail map[string]string) {
 }
 
 func tooManyStrangers() *refusal {
-	return &refusal{status: 429, code: "too-many-refusals", detail: "too many refused requests from unknown callers; this one is only counted"}
+	return &refusal{status: 429, code: "too-many-refusals", detail: "too many refused requests; this one is only counted"}
+}
+
+// knocks bounds the refusals of one app that are recorded.
+func (g *Gateway) knocks(app isogate.Source) *strangers {
+	s, ok := g.apps.Load(app)
+	if !ok {
+		s, _ = g.apps.LoadOrStore(app, newStrangers()) // apps are those of the configuration
+	}
+	return s.(*strangers) //nolint:forcetypeassert // the map holds nothing else
 }

@@ -42,7 +42,7 @@ func (p *passage) passUnread() {
 	}
 	p.in, p.body, p.scratch, p.url = nil, nil, nil, nil // a tunnel may be open for days
 	p.entry.URL, p.streams = p.via.name(), true
-	if p.refuse(p.record()) {
+	if p.refuse(p.record()) || p.refuse(p.still()) {
 		return
 	}
 	outside, err := p.gate.cfg.Dial(p.ctx, "tcp", p.rules.dialAddress(p.via))
@@ -57,6 +57,8 @@ func (p *passage) passUnread() {
 		return
 	}
 	p.status = 200
+	p.gate.cfg.Metrics.tunnels.Inc()
+	defer p.gate.cfg.Metrics.tunnels.Dec()
 	defer func() { _ = inside.Close() }()
 	t := &tunnel{p: p, inside: inside, outside: outside}
 	defer context.AfterFunc(p.ctx, t.cut)()
@@ -71,6 +73,8 @@ func (p *passage) passUnread() {
 	why := t.run(raw)
 	if r := p.cut(); r != nil {
 		why = r.detail
+	} else if why != "" && p.ctx.Err() != nil {
+		why = "cut: the gateway stopped, or the connection around the tunnel ended"
 	}
 	p.bytesOut, p.bytesIn = t.out.Load(), t.in.Load()
 	p.close(200, why)
@@ -140,7 +144,7 @@ func (t *tunnel) leave(b []byte) string {
 		return why
 	}
 	if t.p.spend(0, int64(len(b))) != nil {
-		return "cut: the budget for this host is spent"
+		return "cut: the transit's budget is spent"
 	}
 	t.out.Add(int64(len(b)))
 	return t.write(t.outside, b)
@@ -163,12 +167,14 @@ func (t *tunnel) write(to net.Conn, b []byte) string {
 	return ""
 }
 
-// inTouch waits while the ledger has not heard from the journal: a revocation
-// might not have come through, and it costs less to wait a moment than to have
-// every tunnel opened anew.
+// inTouch waits while the ledger has not heard from the journal, or the journal
+// cannot be written: a revocation might not have come through, or could not even
+// be recorded. It costs less to wait a moment than to have every tunnel opened
+// anew.
+//
+// promise: P23
 func (t *tunnel) inTouch() string {
-	ledger := t.p.gate.cfg.Ledger
-	if ledger.InTouch() == nil {
+	if t.p.gate.mayPass() == nil {
 		return ""
 	}
 	tick := time.NewTicker(leaseLook)
@@ -179,11 +185,19 @@ func (t *tunnel) inTouch() string {
 			return "cut"
 		case <-tick.C:
 		}
-		if ledger.InTouch() == nil {
+		if t.p.gate.mayPass() == nil {
 			return ""
 		}
 	}
-	return "cut: the gateway has lost touch with the ledger of consents"
+	return "cut: the gateway has lost touch with the ledger of consents, or with its journal"
+}
+
+// mayPass says why nothing may pass now through what is open, or nil.
+func (g *Gateway) mayPass() error {
+	if err := g.cfg.Ledger.InTouch(); err != nil {
+		return err
+	}
+	return g.cfg.Journal.Ready()
 }
 
 // pass hands what comes from one side to deliver, until its end, which it passes
@@ -202,7 +216,8 @@ func (t *tunnel) pass(to, from net.Conn, deliver func([]byte) string) (why strin
 			return why
 		case err == nil:
 		case errors.Is(err, io.EOF):
-			if c, ok := to.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
+			if c, ok := to.(interface{ CloseWrite() error }); ok {
+				_ = c.CloseWrite() // fails if that side is gone as well, which its own direction tells
 				return ""
 			}
 			return "one side ended, and the other cannot be told"

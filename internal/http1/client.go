@@ -157,6 +157,8 @@ func (c *Client) CloseIdle() {
 // reached any more. Connections to there that requests are using, or that are
 // being dialled for some, are closed instead of kept when those have ended; ending
 // them earlier is done by their contexts.
+//
+// promise: P14
 func (c *Client) CloseHost(host string, port uint16) {
 	c.once.Do(c.init)
 	c.pool.closeIf(func(k poolKey) bool { return equalFold(k.host, host) && (port == 0 || k.port == port) })

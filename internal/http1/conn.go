@@ -292,7 +292,7 @@ func (c *conn) finish(status int) bool {
 
 // cut ends the connection so that the client sees an incomplete answer.
 func (c *conn) cut() {
-	if t, ok := c.raw.(*net.TCPConn); ok {
+	if t, ok := c.raw.(interface{ SetLinger(sec int) error }); ok { // a *net.TCPConn, or what stands for one
 		_ = t.SetLinger(0)
 	}
 	_ = c.raw.Close()

@@ -125,50 +125,57 @@ func FuzzRequest(f *testing.F) {
 	}
 	lim := Limits{Line: 1000, Header: 4000, Fields: 20, Target: 500, Body: 5000}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		ours, r, err := readRequest(bytes.NewReader(b), &lim, OriginForm)
-		pieces, _, err2 := readRequest(iotest.OneByteReader(bytes.NewReader(b)), &lim, OriginForm)
-		var f1, f2 *Fault
-		if errors.As(err, &f1) != errors.As(err2, &f2) || f1 != nil && f1.Reason != f2.Reason && !sizeReason(f1.Reason) && !sizeReason(f2.Reason) {
-			t.Fatalf("%q: at once %v, in pieces %v", b, err, err2)
-		}
-		if err != nil {
-			return
-		}
-		if !reflect.DeepEqual(ours, pieces) {
-			t.Fatalf("%q: at once %+v, in pieces %+v", b, ours, pieces)
-		}
-		br := bufio.NewReader(bytes.NewReader(b))
-		theirs, err := http.ReadRequest(br)
-		if err != nil {
-			t.Fatalf("%q: net/http refuses it: %v", b, err)
-		}
-		body, err := io.ReadAll(theirs.Body)
-		if err != nil {
-			t.Fatalf("%q: net/http refuses the body: %v", b, err)
-		}
-		rest, _ := io.ReadAll(br)
-		want := headerMap(r.Header, "Host", "Transfer-Encoding", "Trailer")
-		theirs.Header.Del("Trailer")
-		// net/http takes its Connection: close out of the fields of HTTP/1.1, and adds
-		// a Cache-Control for Pragma, which is not the message's.
-		if theirs.Header.Get("Pragma") == "no-cache" && want["Cache-Control"] == nil {
-			delete(theirs.Header, "Cache-Control")
-		}
-		switch {
-		case theirs.Method != r.Method || theirs.RequestURI != r.Target || theirs.Host != r.Authority:
-			t.Errorf("%q: %s %s %s, net/http %s %s %s", b, r.Method, r.Target, r.Authority, theirs.Method, theirs.RequestURI, theirs.Host)
-		case theirs.URL.Path != r.Path || theirs.URL.RawQuery != r.RawQuery:
-			t.Errorf("%q: path %q?%q, net/http %q?%q", b, r.Path, r.RawQuery, theirs.URL.Path, theirs.URL.RawQuery)
-		case theirs.ContentLength != r.ContentLength:
-			t.Errorf("%q: length %d, net/http %d", b, r.ContentLength, theirs.ContentLength)
-		case !reflect.DeepEqual(theirs.Header, want):
-			t.Errorf("%q: fields %v, net/http %v", b, want, theirs.Header)
-		case !bytes.Equal(body, ours.body) || !bytes.Equal(rest, ours.rest):
-			t.Errorf("%q: body %q then %q, net/http %q then %q", b, ours.body, ours.rest, body, rest)
-		case len(theirs.Trailer)+len(ours.trailer) > 0 && !reflect.DeepEqual(theirs.Trailer, headerMap(ours.trailer)):
-			t.Errorf("%q: trailers %v, net/http %v", b, ours.trailer, theirs.Trailer)
-		}
+		sameAsNetHTTP(t, b, &lim, OriginForm)
+		sameAsNetHTTP(t, b, &lim, AbsoluteForm|AuthorityForm)
 	})
+}
+
+func sameAsNetHTTP(t *testing.T, b []byte, lim *Limits, forms Form) {
+	ours, r, err := readRequest(bytes.NewReader(b), lim, forms)
+	pieces, _, err2 := readRequest(iotest.OneByteReader(bytes.NewReader(b)), lim, forms)
+	var f1, f2 *Fault
+	if errors.As(err, &f1) != errors.As(err2, &f2) || f1 != nil && f1.Reason != f2.Reason && !sizeReason(f1.Reason) && !sizeReason(f2.Reason) {
+		t.Fatalf("%q: at once %v, in pieces %v", b, err, err2)
+	}
+	if err != nil {
+		return
+	}
+	if !reflect.DeepEqual(ours, pieces) {
+		t.Fatalf("%q: at once %+v, in pieces %+v", b, ours, pieces)
+	}
+	br := bufio.NewReader(bytes.NewReader(b))
+	theirs, err := http.ReadRequest(br)
+	if err != nil {
+		t.Fatalf("%q: net/http refuses it: %v", b, err)
+	}
+	body, err := io.ReadAll(theirs.Body)
+	if err != nil {
+		t.Fatalf("%q: net/http refuses the body: %v", b, err)
+	}
+	rest, _ := io.ReadAll(br)
+	want := headerMap(r.Header, "Host", "Transfer-Encoding", "Trailer")
+	theirs.Header.Del("Trailer")
+	// net/http takes its Connection: close out of the fields of HTTP/1.1, and adds
+	// a Cache-Control for Pragma, which is not the message's.
+	if theirs.Header.Get("Pragma") == "no-cache" && want["Cache-Control"] == nil {
+		delete(theirs.Header, "Cache-Control")
+	}
+	switch {
+	case theirs.Method != r.Method || theirs.RequestURI != r.Target || theirs.Host != r.Authority:
+		t.Errorf("%q: %s %s %s, net/http %s %s %s", b, r.Method, r.Target, r.Authority, theirs.Method, theirs.RequestURI, theirs.Host)
+	case r.Form != OriginForm && theirs.URL.Host != r.Authority:
+		t.Errorf("%q: authority %s, net/http %s", b, r.Authority, theirs.URL.Host)
+	case theirs.URL.Path != r.Path || theirs.URL.RawQuery != r.RawQuery:
+		t.Errorf("%q: path %q?%q, net/http %q?%q", b, r.Path, r.RawQuery, theirs.URL.Path, theirs.URL.RawQuery)
+	case theirs.ContentLength != r.ContentLength:
+		t.Errorf("%q: length %d, net/http %d", b, r.ContentLength, theirs.ContentLength)
+	case !reflect.DeepEqual(theirs.Header, want):
+		t.Errorf("%q: fields %v, net/http %v", b, want, theirs.Header)
+	case !bytes.Equal(body, ours.body) || !bytes.Equal(rest, ours.rest):
+		t.Errorf("%q: body %q then %q, net/http %q then %q", b, ours.body, ours.rest, body, rest)
+	case len(theirs.Trailer)+len(ours.trailer) > 0 && !reflect.DeepEqual(theirs.Trailer, headerMap(ours.trailer)):
+		t.Errorf("%q: trailers %v, net/http %v", b, ours.trailer, theirs.Trailer)
+	}
 }
 
 // sizeReason reports reasons that depend on how much was there when it was looked at.

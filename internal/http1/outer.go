@@ -64,6 +64,8 @@ func (x *Exchange) Serve(ctx context.Context, nc net.Conn, state *tls.Connection
 }
 
 // inside runs the inner connection in, made ready but for what it has of c.
+//
+// promise: P14
 func (c *conn) inside(ctx context.Context, in *conn) {
 	in.v, in.remote = c.v, c.remote
 	if in.forms == 0 {

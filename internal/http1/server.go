@@ -53,8 +53,8 @@ type Server struct {
 	// them (RFC 7301), before http/1.1, in alphabetical order; "h2" is one. A
 	// connection of theirs counts for ConnLimit, and is never idle to it.
 	NextProto map[string]Protocol
-	// Draining, when set, is called once, when Serve accepts no more connections and
-	// before it waits for those that there are. Protocols of NextProto learn here
+	// Draining, when set, is called when Serve accepts no more connections, before it
+	// waits for those that there are. Protocols of NextProto learn here
 	// that it is time to say goodbye; golang.org/x/net/http2 does so when the
 	// http.Server that was configured for it is Shutdown, which does not wait then.
 	Draining func()
@@ -66,7 +66,8 @@ type Server struct {
 	// alone. AuthorityForm allows the method CONNECT with it.
 	Forms Form
 	// ConnLimit is how many connections may be open; 0 means 4096. Beyond it idle
-	// ones are ended, and new ones wait.
+	// ones are ended, and new ones wait. An open tunnel is not idle, unless
+	// Exchange.Serve waits for a request in it.
 	ConnLimit int
 	// HandshakeFailed, when set, is told of connections that ended before they
 	// could ask anything.

@@ -210,3 +210,16 @@ func TestRevokeEverything(t *testing.T) {
 		t.Error("something is left")
 	}
 }
+
+// Places that an administrator may fill in are shown, and open nothing.
+func TestConfigurable(t *testing.T) {
+	o := newOffice(t)
+	im := into[Import](o.call("ada", "POST", "/apps?dry_run=true", `
+app: {id: "ari:cloud:ecosystem::app/917f8ca5-bd30-45bb-8875-9b5cd657ca5d"}
+remotes:
+  - {key: own, baseUrl: "https://api.example.com", configurable: {name: Your server, description: Where it runs, supportedPatterns: ["*.example.com"]}}
+`).want(200))
+	if len(im.Configurable) != 1 || im.Configurable[0].Remote != "own" || len(im.Configurable[0].Patterns) != 1 || len(im.Rows) != 1 || !im.Rows[0].Configurable {
+		t.Errorf("got %+v", im.Manifest)
+	}
+}

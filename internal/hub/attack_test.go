@@ -2,11 +2,11 @@ package hub
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/isogate/isogate/internal/consent"
 )
@@ -15,8 +15,10 @@ import (
 // is read calls the API. THIS TEST VERIFIES that every path answers 401 and that
 // nothing is recorded.
 func TestAttackNoToken(t *testing.T) {
+	o := newOffice(t)
+	now := time.Now()
+	o.hub.failed.now = func() time.Time { now = now.Add(time.Minute); return now }
 	for _, r := range routes {
-		o := newOffice(t)
 		path := Prefix + strings.NewReplacer("{kind}", "app", "{name}", "bot", "{id}", "01ARZ3NDEKTSV4RRFFQ69G5FAV").Replace(r.path)
 		for _, header := range [][]string{nil, {""}, {"Bearer"}, {"Bearer "}, {"Bearer wrong"}, {"Basic " + tokens["ada"]}, {tokens["ada"]}, {"Bearer  " + tokens["ada"]},
 			{"Bearer " + tokens["ada"] + " "}, {"Bearer " + strings.ToUpper(tokens["ada"])}, {"Bearer " + sum(tokens["ada"])}, {"Bearer " + tokens["ada"], "Bearer " + tokens["ada"]}} {
@@ -41,6 +43,8 @@ func TestAttackNoToken(t *testing.T) {
 // the status of the next.
 func TestAttackGuessedTokens(t *testing.T) {
 	o := newOffice(t)
+	now := time.Now()
+	o.hub.failed.now = func() time.Time { return now }
 	try := func(from, token string) int {
 		r := httptest.NewRequest("GET", Prefix+"/apps", nil)
 		r.RemoteAddr = from
@@ -57,17 +61,19 @@ func TestAttackGuessedTokens(t *testing.T) {
 			t.Fatalf("guess %d: %d", i, got)
 		}
 	}
-	limited := false
-	for i := range 3 { // a second may pass meanwhile
-		limited = limited || try(fmt.Sprintf("[2001:db8::%d]:1", i+2), "another") == 429
-	}
-	if !limited {
-		t.Error("a whole network guesses without end")
+	for _, token := range []string{"another", tokens["ada"]} {
+		if got := try("[2001:db8::2]:1", token); got != 429 {
+			t.Errorf("the same network with %s: %d", token, got)
+		}
 	}
 	if got := try("[2001:db8:1::1]:1234", tokens["ada"]); got != 200 {
 		t.Errorf("another network: %d", got)
 	}
-	f := newFailures()
+	now = now.Add(time.Second)
+	if got := try("[2001:db8::3]:1", tokens["ada"]); got != 200 {
+		t.Errorf("a second later: %d", got)
+	}
+	f := newFailures(time.Now)
 	for i := range 3 * failuresOf {
 		f.note(caller(&httpRequest{RemoteAddr: fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255)}))
 	}
@@ -127,6 +133,8 @@ func TestAttackStalePrompt(t *testing.T) {
 	}
 	o.pack = "sha256:02"
 	o.grant("ada", c, "").want(409, "stale-prompt", "look again")
+	o.pack = ""
+	o.grant("ada", into[Consent](o.call("ada", "GET", "/consents/"+string(c.ID), "").want(200)), "").want(409, "no pack is known")
 	o.pack = "sha256:01"
 	o.call("ada", "POST", "/apps", manifest("Bot", api, "more.example.com")).want(200)
 	o.grant("ada", c, "").want(409, "invalidated")
@@ -262,7 +270,7 @@ func TestAttackJSON(t *testing.T) {
 // that was not recorded is told as such.
 func TestAttackOutOfTouch(t *testing.T) {
 	l := &fakeLedger{state: &consent.State{}, lost: fmt.Errorf("not heard for 2s")}
-	h, err := New(Config{Ledger: l, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Describe: func(consent.Party, row) consent.Egress { return consent.Egress{} },
+	h, err := New(Config{Ledger: l, Logger: slog.New(slog.DiscardHandler), Describe: func(consent.Party, row) consent.Egress { return consent.Egress{} },
 		Administrators: []Administrator{{"ada", sum(tokens["ada"])}}})
 	if err != nil {
 		t.Fatal(err)

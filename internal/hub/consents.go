@@ -150,7 +150,7 @@ func parseFor(s string, now time.Time) (time.Time, error) {
 		if err != nil {
 			return time.Time{}, badSpan()
 		}
-		span = time.Duration(n) * 24 * time.Hour //nolint:gosec // it has twelve bits
+		span = time.Duration(n) * 24 * time.Hour
 	} else {
 		var err error
 		if span, err = time.ParseDuration(s); err != nil {
@@ -232,7 +232,11 @@ func (h *Hub) looked(c *call, r *consent.Request, prompt string) error {
 	if !r.Waits(c.now) {
 		return conflict("the request is not open any more: %s", viewRequest(r, c.now).Status)
 	}
-	digest, err := c.state.Prompt(r, h.describe, c.now).Digest()
+	p := c.state.Prompt(r, h.describe, c.now)
+	if slices.ContainsFunc(p.Rows, func(row consent.PromptRow) bool { return row.Egress.Pack == "" }) {
+		return conflict("no pack is known, so that nobody can say what would leave; nothing can be granted until one loads")
+	}
+	digest, err := p.Digest()
 	if err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Hub{ledger: cfg.Ledger, describe: cfg.Describe, admins: admins, logger: cfg.Logger, now: cfg.Now, failed: newFailures(),
+	h := &Hub{ledger: cfg.Ledger, describe: cfg.Describe, admins: admins, logger: cfg.Logger, now: cfg.Now, failed: newFailures(cfg.Now),
 		mux: http.NewServeMux(), patterns: map[string]bool{}}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path

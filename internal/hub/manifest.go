@@ -23,6 +23,19 @@ type Manifest struct {
 	Rows     []DeclaredRow    `json:"rows"`
 	Refused  []Refused        `json:"refused"`
 	Warnings []Finding        `json:"warnings"`
+	// Configurable are the places for addresses that an administrator may enter. They
+	// let nothing out until a manifest declares one.
+	Configurable []Configurable `json:"configurable,omitempty"`
+}
+
+// Configurable is one of them.
+type Configurable struct {
+	Remote      string   `json:"remote,omitempty"` // "" is any address for the app's own fetches
+	Name        string   `json:"name,omitempty"`
+	Description string   `json:"description,omitempty"`
+	Patterns    []string `json:"patterns,omitempty"` // hosts that the app can work with; none is any
+	Line        int      `json:"line"`
+	Column      int      `json:"column"`
 }
 
 // DeclaredRow is one row of a manifest and where it comes from.
@@ -85,6 +98,13 @@ func ReadManifest(name string, src []byte, env map[string]string, fragment bool)
 	for _, d := range m.Rows {
 		v.Rows = append(v.Rows, DeclaredRow{Row: d.Row.String(), Written: consent.Shown(d.Written), Line: d.Line, Column: d.Column,
 			Remote: consent.Shown(d.RemoteKey), Category: consent.Shown(d.Category), Configurable: d.Configurable, Warnings: d.Warnings})
+	}
+	for _, p := range m.Configurable {
+		c := Configurable{Remote: consent.Shown(p.RemoteKey), Name: consent.Shown(p.Name), Description: consent.Shown(p.Description), Line: p.Line, Column: p.Column}
+		for _, host := range p.Patterns {
+			c.Patterns = append(c.Patterns, consent.Shown(host))
+		}
+		v.Configurable = append(v.Configurable, c)
 	}
 	for _, r := range m.Refused {
 		v.Refused = append(v.Refused, Refused{consent.Shown(r.Written), r.Kind.String(), r.Line, r.Column, consent.Shown(r.Reason)})

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -158,17 +159,20 @@ const (
 // address has none left, no token of it is tried at all: else guessing would go on
 // as fast as before.
 type failures struct {
-	mu sync.Mutex // guards by
-	by map[netip.Prefix]*rate.Limiter
+	now func() time.Time
+	mu  sync.Mutex // guards by
+	by  map[netip.Prefix]*rate.Limiter
 }
 
-func newFailures() *failures { return &failures{by: map[netip.Prefix]*rate.Limiter{}} }
+func newFailures(now func() time.Time) *failures {
+	return &failures{now: now, by: map[netip.Prefix]*rate.Limiter{}}
+}
 
 func (f *failures) tooMany(from netip.Prefix) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l := f.by[from]
-	return l != nil && l.Tokens() < 1
+	return l != nil && l.TokensAt(f.now()) < 1
 }
 
 func (f *failures) note(from netip.Prefix) {
@@ -182,18 +186,19 @@ func (f *failures) note(from netip.Prefix) {
 		l = rate.NewLimiter(failuresEach, failuresAtOnce)
 		f.by[from] = l
 	}
-	l.Allow()
+	l.AllowN(f.now(), 1)
 }
 
-// forget makes room: of those that have waited long enough first, else of any.
+// forget makes room for some time: of those that have waited long enough first,
+// else of any.
 func (f *failures) forget() {
 	for p, l := range f.by {
-		if l.Tokens() >= failuresAtOnce {
+		if l.TokensAt(f.now()) >= failuresAtOnce {
 			delete(f.by, p)
 		}
 	}
 	for p := range f.by {
-		if len(f.by) < failuresOf {
+		if len(f.by) < failuresOf*3/4 {
 			return
 		}
 		delete(f.by, p)

@@ -1,13 +1,11 @@
 package isogatetest
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -115,6 +113,11 @@ type streamConn struct {
 	body io.Closer
 }
 
+// Reset breaks the stream off, in both directions.
+func (s *streamConn) Reset() error {
+	return errors.Join(s.CloseWithError(context.Canceled), s.body.Close())
+}
+
 // Close implements [net.Conn].
 func (s *streamConn) Close() error { return errors.Join(s.PipeWriter.Close(), s.body.Close()) }
 
@@ -145,7 +148,7 @@ func (a *Apps) open(ctx context.Context) {
 	serve := func(secure bool) string {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		a.w.must(err)
-		s := &http1.Server{Handler: door, Timeouts: a.w.cfg.Timeouts, Limits: http1.Limits{Body: 64 << 20}, Forms: http1.OriginForm | http1.AbsoluteForm | http1.AuthorityForm,
+		s := &http1.Server{Handler: door, Timeouts: a.w.cfg.Timeouts, Limits: http1.Limits{Body: a.w.cfg.Body}, Forms: http1.OriginForm | http1.AbsoluteForm | http1.AuthorityForm,
 			ConnLimit: 100_000}
 		if secure {
 			s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12}
@@ -247,23 +250,8 @@ func (a *Apps) Roots() *x509.CertPool {
 // that came. The connection is the tunnel if the answer is 200.
 func (a *Apps) Connect(app isogate.Source, authority string) (net.Conn, *http.Response) {
 	a.w.tb.Helper()
-	c, err := net.DialTimeout("tcp", a.Addr, 5*time.Second)
+	c, res, err := Proxied{Door: a.Addr, Token: AppToken(app)}.Connect(context.Background(), authority)
 	a.w.must(err)
 	a.w.tb.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-	_, err = fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %s\r\nProxy-Authorization: Bearer %s\r\n\r\n", authority, authority, AppToken(app))
-	a.w.must(err)
-	res, err := readAnswer(c)
-	a.w.must(err)
 	return c, res
 }
-
-// readAnswer reads the answer to a CONNECT byte by byte, so that nothing of the
-// tunnel behind it is taken.
-func readAnswer(c net.Conn) (*http.Response, error) {
-	return http.ReadResponse(bufio.NewReaderSize(oneByte{c}, 16), &http.Request{Method: http.MethodConnect})
-}
-
-type oneByte struct{ r io.Reader }
-
-func (o oneByte) Read(p []byte) (int, error) { return o.r.Read(p[:1]) }

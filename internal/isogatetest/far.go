@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -26,6 +27,7 @@ type Far struct {
 
 	mu       sync.Mutex // guards what follows
 	received []Received
+	conns    int
 	answer   func(w http.ResponseWriter, r Received)
 }
 
@@ -39,6 +41,13 @@ func NewFar(a *Authority, host string) (*Far, error) {
 	f.server = httptest.NewUnstartedServer(http.HandlerFunc(f.serve))
 	f.server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}
 	f.server.Config.ErrorLog = log.New(io.Discard, "", 0) // a refused handshake is the caller's to tell
+	f.server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			f.mu.Lock()
+			f.conns++
+			f.mu.Unlock()
+		}
+	}
 	f.server.StartTLS()
 	return f, nil
 }
@@ -70,6 +79,13 @@ func (f *Far) Received() []Received {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]Received(nil), f.received...)
+}
+
+// Connections is how often somebody has connected so far.
+func (f *Far) Connections() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.conns
 }
 
 // Address is where it listens, as IP:port.

@@ -53,10 +53,15 @@ type Config struct {
 	// Hold and Limits are the gateway's; zero is 1 MiB and the defaults.
 	Hold   int64
 	Limits payload.Limits
-	// Timeouts are the server's.
+	// Timeouts are the server's, and Client those towards the outside.
 	Timeouts http1.Timeouts
+	Client   http1.ClientTimeouts
+	// Body is the largest body that the doors take; zero is 64 MiB.
+	Body int64
 	// Journal stands in for the world's own; it must say no to be useful.
 	Journal func(*journal.Journal) gateway.Journal
+	// Database is the journal's PostgreSQL database; "" is SQLite below State.
+	Database string
 	// Now is the policy's clock; nil is time.Now.
 	Now func() time.Time
 	// NoAllow leaves loopback forbidden to the dialer, as it is in production.
@@ -116,6 +121,9 @@ func New(tb TB, cfg Config) *World {
 	if cfg.Hold == 0 {
 		w.cfg.Hold = 1 << 20
 	}
+	if cfg.Body == 0 {
+		w.cfg.Body = 64 << 20
+	}
 	callers, err := NewAuthority("callers", time.Hour*24)
 	w.must(err)
 	w.Callers = callers
@@ -138,6 +146,7 @@ func New(tb TB, cfg Config) *World {
 	ctx, stop := context.WithCancel(context.Background())
 	w.stop = stop
 	w.Journal, err = journal.Open(ctx, journal.Config{Dir: filepath.Join(w.State, "journal"), Tenant: Tenant,
+		Database: cfg.Database, Dial: new(net.Dialer).DialContext,
 		Signer: w.Keys.Signer(), Verifier: w.Keys.Verifier(), Logger: w.cfg.Logger})
 	w.must(err)
 	w.journaled = make(chan error, 1)
@@ -174,7 +183,7 @@ func New(tb TB, cfg Config) *World {
 	gc := gateway.Config{
 		Journal: taker, Rules: w.Rules(), Logger: w.cfg.Logger, Metrics: metrics, Now: w.cfg.Now,
 		Hold: w.cfg.Hold, Limits: cfg.Limits,
-		Client: &http1.Client{Dial: dialer.DialContext, TLS: &tls.Config{RootCAs: outside.Pool(), MinVersion: tls.VersionTLS12}},
+		Client: &http1.Client{Timeouts: cfg.Client, Dial: dialer.DialContext, TLS: &tls.Config{RootCAs: outside.Pool(), MinVersion: tls.VersionTLS12}},
 	}
 	if len(cfg.Apps) > 0 || cfg.Ledger != nil {
 		w.Apps = newApps(w, &gc)
@@ -189,7 +198,7 @@ func New(tb TB, cfg Config) *World {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	w.must(err)
 	w.Addr = l.Addr().String()
-	door := &http1.Server{Handler: w.Gateway, Timeouts: cfg.Timeouts, Limits: http1.Limits{Body: 64 << 20}, TLS: &tls.Config{
+	door := &http1.Server{Handler: w.Gateway, Timeouts: cfg.Timeouts, Limits: http1.Limits{Body: w.cfg.Body}, TLS: &tls.Config{
 		Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12}}
 	w.doorDone = make(chan error, 1)
 	go func() { w.doorDone <- door.Serve(ctx, l) }()

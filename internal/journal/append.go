@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -55,7 +56,10 @@ func (j *Journal) Append(ctx context.Context, e *isogate.Entry) error {
 	}
 	*buf = tail
 	tails.Put(buf)
-	if g.err != nil {
+	switch {
+	case errors.Is(g.err, ErrUnknown):
+		return fmt.Errorf("journal: %w", g.err)
+	case g.err != nil:
 		return fmt.Errorf("journal: the entry was not recorded: %w", g.err)
 	}
 	it := &g.items[i]

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/isogatetest/pgtest"
 )
 
 // big is an entry of about 1 KiB.
@@ -65,6 +66,30 @@ func BenchmarkAppend(b *testing.B) {
 				b.Fatal(err)
 			}
 			b.ReportMetric(m.Histogram.GetSampleSum()/float64(m.Histogram.GetSampleCount()), "rows/commit")
+		})
+	}
+}
+
+// BenchmarkAppendPostgres is the same into PostgreSQL on this machine, by one gateway
+// and by two that share the journal.
+func BenchmarkAppendPostgres(b *testing.B) {
+	for _, c := range []struct{ gateways, writers int }{{1, 1}, {1, 32}, {2, 32}} {
+		b.Run(fmt.Sprintf("gateways=%d/writers=%d", c.gateways, c.writers), func(b *testing.B) {
+			url, key := pgtest.Database(b), newKey(b, "isogate/acme")
+			cfg := key.shared(url)
+			cfg.SealEvery = 0
+			var journals []*Journal
+			for range c.gateways {
+				j, _ := open(b, cfg)
+				journals = append(journals, j)
+			}
+			proto := big()
+			b.SetBytes(int64(len(appendTail(nil, proto)) + 80))
+			var turn atomic.Int64
+			writers(b, c.writers, func() error {
+				e := *proto
+				return journals[int(turn.Add(1))%len(journals)].Append(b.Context(), &e)
+			})
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -77,23 +78,18 @@ func newEndpoint(url string, tenant isogate.Tenant, dial DialFunc) (*endpoint, e
 	if err != nil {
 		return nil, err
 	}
-	e := &endpoint{config: config, tenant: tenant, schema: schemaOf(tenant), dial: dial}
-	hosts := make([]string, 0, len(servers(config)))
-	for _, s := range servers(config) {
-		if err := s.trusted(); err != nil {
-			return nil, err
-		}
-		if at := s.address(); !slices.Contains(hosts, at) {
-			hosts = append(hosts, at)
-		}
+	hosts, err := DatabaseServers(url)
+	if err != nil {
+		return nil, err
 	}
+	e := &endpoint{config: config, tenant: tenant, schema: schemaOf(tenant), dial: dial}
 	e.place = fmt.Sprintf("postgres://%s/%s schema %s", strings.Join(hosts, ","), config.Database, e.schema)
 
 	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 	config.DialFunc = pgconn.DialFunc(dial)
 	// A standby may be behind: what is read there proves nothing about now.
 	config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
-	for k, v := range map[string]string{
+	maps.Copy(config.RuntimeParams, map[string]string{
 		"application_name": "isogate",
 		// Names in statements stand for this tenant's tables and for no others.
 		"search_path": pgx.Identifier{e.schema}.Sanitize(),
@@ -101,15 +97,7 @@ func newEndpoint(url string, tenant isogate.Tenant, dial DialFunc) (*endpoint, e
 		// where it has synchronous standbys, on theirs.
 		"synchronous_commit":            "on",
 		"default_transaction_isolation": "read committed",
-		// A gateway that is gone lets go of its locks in seconds and not in hours.
-		"tcp_keepalives_idle":              "3",
-		"tcp_keepalives_interval":          "1",
-		"tcp_keepalives_count":             "3",
-		"tcp_user_timeout":                 "6000",
-		"client_connection_check_interval": "1000",
-	} {
-		config.RuntimeParams[k] = v
-	}
+	})
 	return e, nil
 }
 
@@ -162,7 +150,8 @@ func (s server) trusted() error {
 }
 
 // DatabaseServers are the servers that a database's URL names, as host:port: what a
-// journal's Dial is called with.
+// journal's Dial is called with. It refuses a URL that Open would refuse, and connects
+// to nothing.
 func DatabaseServers(url string) ([]string, error) {
 	config, err := parseURL(url)
 	if err != nil {
@@ -170,6 +159,9 @@ func DatabaseServers(url string) ([]string, error) {
 	}
 	var all []string
 	for _, s := range servers(config) {
+		if err := s.trusted(); err != nil {
+			return nil, err
+		}
 		if at := s.address(); !slices.Contains(all, at) {
 			all = append(all, at)
 		}
@@ -220,9 +212,20 @@ func (e *endpoint) pool() *sql.DB {
 // a lock, a subscription. It is used by one goroutine at a time.
 type session struct {
 	*pgx.Conn
-	raw      net.Conn
 	up       atomic.Bool
-	warnings int // that the server sent
+	warnings int  // that the server sent
+	told     bool // of news, since this was last set to false
+}
+
+// vigilance has the server find out in seconds, and not in hours, that a gateway is
+// gone, and let go of what its session held. Connections that only read do without:
+// whoever reads slowly is not gone.
+var vigilance = map[string]string{
+	"tcp_keepalives_idle":              "3",
+	"tcp_keepalives_interval":          "1",
+	"tcp_keepalives_count":             "3",
+	"tcp_user_timeout":                 "6000",
+	"client_connection_check_interval": "1000",
 }
 
 // connect opens a session. params are settings of its session.
@@ -235,19 +238,17 @@ func (e *endpoint) connect(ctx context.Context, params map[string]string) (*sess
 			l.warnings++
 		}
 	}
+	config.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) { l.told = true }
 	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if l.up.Load() {
 			// The driver would ask the server to cancel what this session is waiting for. A
 			// commit that waits for a standby would then be there without it.
 			return nil, errors.New("a session is never asked to be cancelled; it is dropped")
 		}
-		c, err := e.dial(ctx, network, addr)
-		l.raw = c
-		return c, err
+		return e.dial(ctx, network, addr)
 	}
-	for k, v := range params {
-		config.RuntimeParams[k] = v
-	}
+	maps.Copy(config.RuntimeParams, vigilance)
+	maps.Copy(config.RuntimeParams, params)
 	var err error
 	if l.Conn, err = pgx.ConnectConfig(ctx, config); err != nil {
 		return nil, err
@@ -258,7 +259,11 @@ func (e *endpoint) connect(ctx context.Context, params map[string]string) (*sess
 
 // drop ends the session at once, whatever the server is doing.
 func (l *session) drop() {
-	_ = l.raw.Close()
+	raw := l.PgConn().Conn()
+	if c, ok := raw.(*tls.Conn); ok {
+		raw = c.NetConn() // which says no farewell
+	}
+	_ = raw.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = l.Close(ctx)

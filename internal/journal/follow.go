@@ -20,8 +20,10 @@ type Batch struct {
 	// a smaller seq has been delivered, in this batch or in one before.
 	UpTo uint64
 	// At is when the look began, by the monotonic clock. Every consent entry that was
-	// durable by then is below UpTo, unless the batch before it was full.
+	// durable by then is below UpTo, unless there is More.
 	At time.Time
+	// More says that the batch is full and another follows at once.
+	More bool
 }
 
 const (
@@ -35,8 +37,8 @@ const (
 
 // Follow calls f with the consent entries from a seq on, in order, each once, as they
 // become durable, whichever gateway appended them: first with what is there, then
-// whenever there is news, and without any at least once in a span of every, for each
-// call is proof that the journal was in reach at Batch.At. While it is not, f is not
+// whenever there is news, and without any when a span of every has passed since the
+// last look began, for each call is proof that the journal was in reach at Batch.At. While it is not, f is not
 // called, and Follow tries again. From a shared journal it reads what the primary
 // has committed.
 //
@@ -136,15 +138,18 @@ func (w *follower) session(ctx context.Context) (looked bool, err error) {
 		return false, err
 	}
 	for {
+		l.told = false // one look is enough for all that was told before it
 		asking, cancel := context.WithTimeout(ctx, patience)
 		at, err := w.look(asking, l)
 		cancel()
 		if err != nil {
 			return looked, err
 		}
-		looked = true
+		if looked = true; l.told {
+			continue
+		}
 		waiting, cancel := context.WithDeadline(ctx, at.Add(w.every))
-		_, err = l.WaitForNotification(waiting)
+		err = l.PgConn().WaitForNotification(waiting)
 		cancel()
 		if err != nil && (ctx.Err() != nil || l.IsClosed() || !errors.Is(err, context.DeadlineExceeded)) {
 			return looked, err
@@ -176,7 +181,7 @@ func (w *follower) take(s sight, at time.Time) error {
 	if s.next < w.next || w.before != "" && s.before != w.before {
 		return fmt.Errorf("journal %s: %w: it has %d entries, and not those that were delivered up to entry %d", w.r.place, ErrPutBack, s.next, w.next)
 	}
-	b := Batch{UpTo: s.next, At: at}
+	b := Batch{UpTo: s.next, At: at, More: s.more}
 	w.before = s.last
 	for _, body := range s.bodies {
 		e, err := decode(body)

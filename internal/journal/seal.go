@@ -73,7 +73,7 @@ func (s *sealer) limit() uint64 {
 // up well before that is so old that nothing may leave.
 func (s *sealer) patience() time.Duration {
 	if s.seat.shared() {
-		return s.j.cfg.Patience
+		return 2 * s.j.cfg.Patience
 	}
 	return batchPatience
 }
@@ -146,7 +146,7 @@ func (s *sealer) finish() {
 // try seals one batch and takes note of how that went.
 func (s *sealer) try(ctx context.Context) (more bool, err error) {
 	// A batch under way is finished even when ctx ends: it has its own deadline.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), batchPatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.patience())
 	defer cancel()
 	began := time.Now()
 	held, err := s.seat.take(ctx)

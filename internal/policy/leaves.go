@@ -58,9 +58,9 @@ func (t *Transit) Leaves(at time.Time, l Limit) []Leaf {
 // largestSample is the largest body of a test that is shown as a sample, in bytes.
 const largestSample = 2 << 10
 
-// Sample is the body of the first of the pack's own tests of a transit that has
-// one and is let out, and what leaves of it under the limit of a consent. The
-// replacements are made with keys that are the same everywhere and guard nothing.
+// Sample is the largest body of the pack's own tests of a transit that is let out,
+// and what leaves of it under the limit of a consent. The replacements are made
+// with keys that are the same everywhere and guard nothing.
 func (p *Pack) Sample(t *Transit, at time.Time, l Limit) (before, after string, ok bool) {
 	if t.Mode == Tunnel {
 		return "", "", false
@@ -70,16 +70,23 @@ func (p *Pack) Sample(t *Transit, at time.Time, l Limit) (before, after string, 
 		return "", "", false
 	}
 	for _, c := range p.cases {
-		if c.transit != t || len(c.request.Body) == 0 || len(c.request.Body) > largestSample || c.expect.refused != nil {
+		req := c.request
+		if len(req.Body) > largestSample || c.expect.refused != nil {
 			continue
 		}
-		req := c.request
+		if way, err := p.plan.wayOf(c); err != nil || way != t {
+			continue
+		}
 		req.Time, req.Grant = at, &l
-		if out, err := t.Preview(req, rep); err == nil && utf8.Valid(req.Body) && utf8.Valid(out.Body) {
-			return oneLine(req.Body), oneLine(out.Body), true
+		out, err := t.Preview(req, rep)
+		if err != nil || !utf8.Valid(req.Body) || !utf8.Valid(out.Body) {
+			continue
+		}
+		if in := oneLine(req.Body); len(in) > len(before) {
+			before, after, ok = in, oneLine(out.Body), true
 		}
 	}
-	return "", "", false
+	return before, after, ok
 }
 
 // oneLine is a JSON text without white space; another text as it is.

@@ -130,7 +130,10 @@ func TestCompare(t *testing.T) {
 				"unchanged backend a.example.com:443 operations=compute <- backend *.example.com:443 operations=compute", "backend *.example.com:443 operations=compute",
 		},
 		{"a transit of ours", "transit support", "transit support", "unchanged transit support <- transit support", "transit support"},
-		{"a transit is no host", "transit support", "backend support.example:443", "added backend support.example:443\nremoved <- transit support", ""},
+		{
+			"a transit is no host", "transit support.example", "backend support.example:443",
+			"added backend support.example:443\nremoved <- transit support.example", "",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			approved, declared := rows(t, c.approved), rows(t, c.declared)
@@ -141,10 +144,15 @@ func TestCompare(t *testing.T) {
 			if kept := Keep(approved, declared); !slices.Equal(kept, rows(t, c.kept)) {
 				t.Errorf("kept %v; want %v", kept, c.kept)
 			}
-			if _, err := json.Marshal(got); err != nil {
-				t.Error(err)
+			b, err := json.Marshal(got)
+			var back []Change
+			if err != nil || json.Unmarshal(b, &back) != nil || changesText(back) != c.want {
+				t.Errorf("as JSON %s, %v; back\n%s", b, err, changesText(back))
 			}
 		})
+	}
+	if err := new(ChangeClass).UnmarshalText([]byte("wider")); err == nil {
+		t.Error("there is a class called wider")
 	}
 	if !Added.Asks() || !Widened.Asks() || Narrowed.Asks() || Removed.Asks() || Unchanged.Asks() || !ChangeClass(9).Asks() || (Change{}).Class != Added {
 		t.Error("what waits for a prompt is not what lets out more")

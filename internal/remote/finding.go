@@ -51,15 +51,10 @@ func sorted(list []Finding) []Finding {
 }
 
 // nearMiss is `; did you mean "x"?` for the known word that differs from s by
-// letter case or at most two letters, else "".
+// case and at most two letters, else "".
 func nearMiss(s string, known []string) string {
 	for _, k := range known {
-		if s != k && strings.EqualFold(s, k) {
-			return fmt.Sprintf("; did you mean %q?", k)
-		}
-	}
-	for _, k := range known {
-		if len(s) > 3 && distance(s, k) <= 2 {
+		if s != k && len(s) > 3 && distance(strings.ToLower(s), strings.ToLower(k)) <= 2 {
 			return fmt.Sprintf("; did you mean %q?", k)
 		}
 	}

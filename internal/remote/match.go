@@ -39,8 +39,7 @@ func (r Row) hasHost(host string) bool {
 	if !r.Wildcard() {
 		return r.Host == host
 	}
-	suffix := r.Host[1:]
-	return len(host) > len(suffix) && host[0] != '.' && host[0] != '*' && strings.HasSuffix(host, suffix)
+	return host[0] != '.' && host[0] != '*' && strings.HasSuffix(host, r.Host[1:])
 }
 
 // withinPath reports whether a row with the path have lets out all of path want.

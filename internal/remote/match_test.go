@@ -40,7 +40,7 @@ func TestAllows(t *testing.T) {
 			yes: []ask{{Images, "img.example.com", 443, "/a/"}, {Images, "img.example.com", 443, "/a/b.png"}, {Images, "img.example.com", 443, "/a/b/c"}},
 			no: []ask{
 				{Images, "img.example.com", 443, "/a"}, {Images, "img.example.com", 443, "/"}, {Images, "img.example.com", 443, ""}, {Images, "img.example.com", 443, "/ab"}, {Images, "img.example.com", 443, "/a/../b"},
-				{Images, "img.example.com", 443, "/a/%2e%2e/b"}, {Images, "img.example.com", 443, "/a/%2e%2e%2fb"}, {Images, "img.example.com", 443, "/a//b"}, {Images, "img.example.com", 443, `/a/\..\b`},
+				{Images, "img.example.com", 443, "/a/%2e%2e/b"}, {Images, "img.example.com", 443, "/a/%2e%2e%2fb"}, {Images, "img.example.com", 443, "/a//b"}, {Images, "img.example.com", 443, "/a/%62"}, {Images, "img.example.com", 443, "/a/%c3%bc"}, {Images, "img.example.com", 443, `/a/\..\b`},
 				{Backend, "img.example.com", 443, "/a/b"}, {Scripts, "img.example.com", 443, "/a/b"},
 			},
 		},

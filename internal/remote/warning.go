@@ -28,7 +28,7 @@ func (r Row) Warnings() []Warning {
 	}
 	switch d := under(rented, name); {
 	case !r.Wildcard() && isSuffix(name):
-		w = append(w, Warning{"shared", fmt.Sprintf("below %s its customers have names of their own; this is the operator's own host, which may serve all of them", name)})
+		w = append(w, Warning{"shared", fmt.Sprintf("below %s others have names of their own; this one host is its operator's, and may serve them all", name)})
 	case r.Wildcard() && d != "":
 		w = append(w, Warning{"shared", fmt.Sprintf("anybody may rent names and storage below %s: what is sent there may go to others than the app's vendor", d)})
 	}

@@ -284,7 +284,7 @@ func (pg *PG) certify() error {
 func (pg *PG) Listen(address, network string) {
 	pg.tb.Helper()
 	if err := errors.Join(pg.configure("postgresql.conf", "\nlisten_addresses = '127.0.0.1, "+address+"'\n"),
-		pg.configure("pg_hba.conf", "\nhost all all "+network+" trust\n")); err != nil {
+		pg.configure("pg_hba.conf", fmt.Sprintf("\nhost %[1]s %[1]s %[2]s trust\n", "all", network))); err != nil {
 		pg.tb.Fatalf("the server's configuration: %v", err)
 	}
 }
