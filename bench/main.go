@@ -35,6 +35,7 @@ var questions = []question{
 	{"gateway", gatewayQuestion},
 	{"intercept", interceptQuestion},
 	{"tunnel", tunnelQuestion},
+	{"hold", holdQuestion},
 }
 
 // bench is how to measure.

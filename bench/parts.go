@@ -32,6 +32,7 @@ func init() { // breaks the circle main → parts → flag sets → main
 		"goproxy":      goproxyPart,
 		"sink":         sinkPart,
 		"push":         pushPart,
+		"hold":         holdPart,
 	}
 }
 

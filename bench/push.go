@@ -23,6 +23,7 @@ func sinkPart(ctx context.Context, args []string) error {
 	addr := fl.String("addr", "", "where to listen")
 	cert := fl.String("cert", "", "certificate; without one there is no TLS")
 	key := fl.String("key", "", "its key")
+	size := fl.Int("buffer", 64<<10, "bytes read at once, of each connection")
 	if err := fl.Parse(args); err != nil {
 		return err
 	}
@@ -46,7 +47,7 @@ func sinkPart(ctx context.Context, args []string) error {
 		}
 		go func() {
 			defer func() { _ = c.Close() }()
-			buf := make([]byte, 64<<10)
+			buf := make([]byte, *size)
 			for {
 				if _, err := c.Read(buf); err != nil {
 					return

@@ -34,7 +34,7 @@ func tunnelQuestion(ctx context.Context, b *bench, r *report) error {
 	r.say("## Tunnels and inspected connections")
 	r.say("Bytes outward through tunnels that stay open, MB/s, without a limit. Bare is a ClientHello and then bytes that nobody encrypts, so that what a proxy costs is " +
 		"not hidden behind what the ends do; TLS is what an app has, encrypted and decrypted by load and far side on the same cores. isogate asks before each piece " +
-		"whether the ledger is in touch and counts it against the budget; it copies through a buffer of 16 KiB, as goproxy and squid do through theirs. haproxy, in mode tcp, is no forward proxy and has no CONNECT: it is there to compare with.")
+		"whether the ledger is in touch and counts it against the budget; it copies through a buffer, as squid does, while goproxy has the kernel move the bytes. haproxy, in mode tcp, is no forward proxy and has no CONNECT: it is there to compare with.")
 	if err := b.push(ctx, r, false); err != nil {
 		return err
 	}
