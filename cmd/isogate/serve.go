@@ -252,6 +252,12 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 			}
 		}
 	})
+	// The doors are open; what waits for a consent is refused until the ledger has read the journal.
+	soon, done := context.WithTimeout(ctx, time.Second)
+	if err := reach(soon, s.office.ledger); err != nil && ctx.Err() == nil {
+		s.logger.Warn("nothing leaves yet that waits for a consent", slog.Any("error", err))
+	}
+	done()
 	s.logger.Info("serving", slog.String("tenant", string(s.cfg.Tenant)), slog.String("transits", s.transits.Addr().String()), slog.String("remotes", addr(s.appListener())), slog.String("hub", addr(s.hub)),
 		slog.String("pack", s.gate.Rules().Plan().Digest), slog.String("verifier", s.keys.Verifier()))
 	err := g.Wait()

@@ -108,7 +108,7 @@ func New(cfg Config) (*Gateway, error) {
 	case cfg.Ledger != nil && cfg.Dial == nil:
 		return nil, errors.New("gateway: with a Ledger, Dial is needed: tunnels go out by it")
 	}
-	g := &Gateway{cfg: cfg, strangers: newStrangers(), ends: make(chan struct{}, 1)}
+	g := &Gateway{cfg: cfg, strangers: newStrangers(strangersPerSecond, strangersBurst), ends: make(chan struct{}, 1)}
 	g.passages.New = func() any { return new(passage) }
 	g.rules.Store(cfg.Rules)
 	return g, nil

@@ -27,14 +27,12 @@ func (p *passage) send() *refusal {
 	if err == nil {
 		return nil
 	}
-	if s != nil {
-		p.endStream()
-		if s.err != nil && !errors.Is(s.err, errUnwanted) {
-			return s.refusal()
-		}
-	}
-	if r := p.cut(); r != nil {
+	p.endStream()
+	if r := p.cut(); r != nil { // why the rest, the walker of a stream included, broke off
 		return r
+	}
+	if s != nil && s.err != nil && !errors.Is(s.err, errUnwanted) {
+		return s.refusal()
 	}
 	p.gate.cfg.Logger.Warn("the far side failed", slog.String("transit", p.transitName()), slog.String("entry", string(p.entry.ID)), slog.Any("error", err))
 	return farSide(err)

@@ -17,6 +17,8 @@ import (
 const (
 	strangersPerSecond = 20
 	strangersBurst     = 200
+	appPerSecond       = 5
+	appBurst           = 2000 // an app that is being set up is refused much, for a while
 )
 
 // strangers bounds the entries that callers without an identity can cause, or one
@@ -26,8 +28,8 @@ type strangers struct {
 	over  atomic.Int64 // refusals since the last recorded one that were not recorded
 }
 
-func newStrangers() *strangers {
-	return &strangers{limit: rate.NewLimiter(strangersPerSecond, strangersBurst)}
+func newStrangers(perSecond rate.Limit, burst int) *strangers {
+	return &strangers{limit: rate.NewLimiter(perSecond, burst)}
 }
 
 // admit reports whether a refusal may have an entry, and what the entry says
@@ -51,7 +53,7 @@ func tooManyStrangers() *refusal {
 func (g *Gateway) knocks(app isogate.Source) *strangers {
 	s, ok := g.apps.Load(app)
 	if !ok {
-		s, _ = g.apps.LoadOrStore(app, newStrangers()) // apps are those of the configuration
+		s, _ = g.apps.LoadOrStore(app, newStrangers(appPerSecond, appBurst)) // apps are those of the configuration
 	}
 	return s.(*strangers) //nolint:forcetypeassert // the map holds nothing else
 }
