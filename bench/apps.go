@@ -183,6 +183,22 @@ func (w *world) grantAll(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := w.grantRequested(ctx); err != nil {
+		return err
+	}
+	pem, err := w.command(ctx, "tenant", "intercept", "show")
+	if err != nil {
+		return err
+	}
+	ours, err := os.ReadFile(w.ca)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(w.path("roots.pem"), append(ours, pem...), 0o600)
+}
+
+// grantRequested grants the one request that waits.
+func (w *world) grantRequested(ctx context.Context) error {
 	out, err := w.command(ctx, "--json", "consent", "list", "--status", "requested")
 	if err != nil {
 		return err
@@ -195,18 +211,8 @@ func (w *world) grantAll(ctx context.Context) error {
 	if err := json.Unmarshal(out, &list); err != nil || len(list.Consents) != 1 {
 		return fmt.Errorf("one request of the app should wait: %w: %s", err, out)
 	}
-	if _, err := w.command(ctx, "consent", "grant", list.Consents[0].ID, "--reason", "to measure", "--yes"); err != nil {
-		return err
-	}
-	pem, err := w.command(ctx, "tenant", "intercept", "show")
-	if err != nil {
-		return err
-	}
-	ours, err := os.ReadFile(w.ca)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(w.path("roots.pem"), append(ours, pem...), 0o600)
+	_, err = w.command(ctx, "consent", "grant", list.Consents[0].ID, "--reason", "to measure", "--yes")
+	return err
 }
 
 // command runs isogate in the world's directory as the administrator.
@@ -223,22 +229,25 @@ func (w *world) command(ctx context.Context, args ...string) ([]byte, error) {
 
 // startApps starts isogate and waits until it is ready.
 func (w *world) startApps(ctx context.Context) error {
-	return w.launch(ctx, "isogate", []string{w.isogate, "serve", "-c", w.path("isogate.yaml")}, func(ctx context.Context, _ string) error {
-		return await(ctx, func(ctx context.Context) error {
-			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.at["hub"]+"/readyz", nil)
-			if err != nil {
-				return err
-			}
-			resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
-			if err != nil {
-				return err
-			}
-			_ = resp.Body.Close()
-			if resp.StatusCode != http.StatusOK {
-				return errors.New(resp.Status)
-			}
-			return nil
-		})
+	return w.launch(ctx, "isogate", []string{w.isogate, "serve", "-c", w.path("isogate.yaml")}, func(ctx context.Context, _ string) error { return ready(ctx, w.at["hub"]) })
+}
+
+// ready waits until a gateway says that it is.
+func ready(ctx context.Context, hub string) error {
+	return await(ctx, func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+hub+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+		if err != nil {
+			return err
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return errors.New(resp.Status)
+		}
+		return nil
 	})
 }
 

@@ -36,6 +36,7 @@ var questions = []question{
 	{"intercept", interceptQuestion},
 	{"tunnel", tunnelQuestion},
 	{"hold", holdQuestion},
+	{"revoke", revokeQuestion},
 }
 
 // bench is how to measure.
