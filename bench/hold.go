@@ -94,6 +94,9 @@ func holdQuestion(ctx context.Context, b *bench, r *report) error {
 		return err
 	}
 	r.say("## Memory of tunnels")
+	if n < manyTunnels {
+		r.say("A process of this machine may open too few files for %d tunnels, of two each; there are %d.", manyTunnels, n)
+	}
 	r.say("%d tunnels of an app, opened one after another by 64 at once, each with its durable entry and its ClientHello judged; then they are silent, and then the app closes them all. Resident memory of the process of "+
 		"`isogate serve`, whose baseline is taken after 100 tunnels were opened and closed. Rest is 30 s.", n)
 	if _, err := w.hold(ctx, 100); err != nil {
