@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -59,7 +60,7 @@ func TestPiecesOfBothSizes(t *testing.T) {
 			t.Fatal("a piece keeps what it held")
 		}
 	}
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, sent) {
