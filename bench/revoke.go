@@ -44,7 +44,7 @@ func revokeQuestion(ctx context.Context, b *bench, r *report) error {
 		r.say("%d gateways, each a process of `isogate serve`, share a tenant through one PostgreSQL. %d tunnels of an app go through them, as many through each, and all of them send %d bytes outward every %v, each at its own moment; "+
 			"%d more of another row of the same app do so too. An administrator revokes the row by the API of one of the gateways. Times are of the far side, one clock for all: when the last byte of each tunnel "+
 			"arrived, and when the tunnel was seen to be cut. They are counted from the answer that the revocation is done, and from the call; what is negative was before. "+
-			"Nothing of what a tunnel sends may arrive after its cut, and the other tunnels must go on: both are checked.", gateways, revokedTunnels, len(talk{}), talkEvery, otherTunnels)
+			"It is checked that every tunnel of the row ended and that those of the other row went on.", gateways, revokedTunnels, len(talk{}), talkEvery, otherTunnels)
 		what := []string{"last byte, after the answer", "last byte, after the call", "cut, after the answer", "cut, after the call"}
 		var series50, series99, seriesMax [4]series
 		answer := series{}

@@ -30,7 +30,7 @@ func seenQuestion(ctx context.Context, b *bench, r *report) error {
 	return withPostgres(ctx, func(ctx context.Context, pg *pgtest.PG) error {
 		r.say("## A consent act, seen by %d gateways", gateways)
 		r.say("%d ledgers, each over a journal and connections of its own, follow one PostgreSQL in one process. An act is done at one of them, and the others wait for it; %d acts a round, one after another. Times are counted from the "+
-			"moment the act is known to be durable where it was done. Deaf is the same with every notification dropped on its way, so that only the look that a ledger takes every quarter of its lease (1 s) tells it.", gateways, acts)
+			"moment the act is known to be durable where it was done. Deaf is the same with every notification dropped on its way, so that only the look that a ledger takes every quarter of its lease (1 s) tells it. In parentheses, the least and the most of a round; below zero is what others heard before the answer had come back.", gateways, acts)
 		var rows [][]string
 		for _, deaf := range []bool{false, true} {
 			name := "notified"
@@ -60,7 +60,7 @@ func seenQuestion(ctx context.Context, b *bench, r *report) error {
 			}
 			row := []string{name}
 			for i := range all {
-				row = append(row, fmt.Sprintf("%.1f ms ± %.0f %%", all[i].median(), 100*all[i].spread()))
+				row = append(row, fmt.Sprintf("%.1f ms (%.1f to %.1f)", all[i].median(), all[i].min(), all[i].max()))
 			}
 			rows = append(rows, row)
 		}
