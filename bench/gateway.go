@@ -90,6 +90,11 @@ func (w *world) arrived(ctx context.Context) error {
 			return err
 		}
 	}
+	return w.rewritten()
+}
+
+// rewritten looks at the first body that arrived last: a title would be plaintext.
+func (w *world) rewritten() error {
 	got, err := os.ReadFile(w.path("arrived.json"))
 	if err != nil {
 		return err

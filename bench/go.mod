@@ -4,6 +4,7 @@ go 1.26.8
 
 require (
 	github.com/bytedance/sonic v1.15.5
+	github.com/elazarl/goproxy v1.9.2
 	github.com/go-json-experiment/json v1.27.2
 	github.com/isogate/isogate v0.0.0
 	github.com/tink-crypto/tink-go/v2 v2.9.0

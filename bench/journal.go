@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -13,8 +12,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"golang.org/x/mod/sumdb/note"
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/journal"
@@ -97,11 +94,7 @@ func journalQuestion(ctx context.Context, b *bench, r *report) error {
 }
 
 func openJournal(ctx context.Context, dir string) (*journal.Journal, <-chan error, error) {
-	skey, vkey, err := note.GenerateKey(rand.Reader, "bench.example/journal")
-	if err != nil {
-		return nil, nil, err
-	}
-	signer, err := note.NewSigner(skey)
+	signer, vkey, err := newKey()
 	if err != nil {
 		return nil, nil, err
 	}

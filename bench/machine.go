@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -36,7 +37,7 @@ func peers() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, d := range info.Deps {
 			switch d.Path {
-			case "github.com/bytedance/sonic", "github.com/valyala/fastjson", "github.com/go-json-experiment/json", "github.com/tink-crypto/tink-go/v2":
+			case "github.com/bytedance/sonic", "github.com/valyala/fastjson", "github.com/go-json-experiment/json", "github.com/tink-crypto/tink-go/v2", "github.com/elazarl/goproxy":
 				ps = append(ps, d.Path[strings.Index(d.Path, "/")+1:]+" "+d.Version)
 			}
 		}
@@ -47,7 +48,28 @@ func peers() string {
 	if v := strings.Fields(firstLine("haproxy", "-v")); len(v) > 2 {
 		ps = append(ps, "haproxy/"+v[2])
 	}
+	if v := strings.Fields(firstLine("squid", "-v")); len(v) > 3 {
+		ps = append(ps, "squid/"+v[3])
+	}
+	if v := strings.Fields(firstLine("mitmdump", "--version")); len(v) > 1 {
+		ps = append(ps, "mitmproxy/"+v[1])
+	}
+	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres"); len(found) > 0 {
+		if v := strings.Fields(firstLine(found[len(found)-1], "--version")); len(v) > 2 {
+			ps = append(ps, "PostgreSQL/"+v[2])
+		}
+	}
 	return strings.Join(ps, ", ")
+}
+
+// busy is what else the machine does: how many processes wanted its cores lately.
+func busy() string {
+	src, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "an unknown load"
+	}
+	one, _, _ := strings.Cut(string(src), " ")
+	return "a load average of " + one
 }
 
 // sbin is where Debian puts servers, which is not on every PATH.

@@ -32,7 +32,13 @@ var questions = []question{
 	{"tokens", tokensQuestion},
 	{"plan", planQuestion},
 	{"journal", journalQuestion},
+	{"shared", sharedJournalQuestion},
 	{"gateway", gatewayQuestion},
+	{"intercept", interceptQuestion},
+	{"tunnel", tunnelQuestion},
+	{"hold", holdQuestion},
+	{"revoke", revokeQuestion},
+	{"seen", seenQuestion},
 }
 
 // bench is how to measure.
@@ -106,10 +112,11 @@ func run(ctx context.Context, b *bench, only, write string) error {
 			continue
 		}
 		r := &report{name: q.name}
+		before := busy()
 		if err := q.ask(ctx, b, r); err != nil {
 			return fmt.Errorf("%s: %w", q.name, err)
 		}
-		r.run = fmt.Sprintf("%d rounds, turns of %v.", b.rounds, b.turn)
+		r.run = fmt.Sprintf("%d rounds, turns of %v. When it began the machine had %s.", b.rounds, b.turn, before)
 		fmt.Print(r.String())
 		doc.put(r)
 		if err := doc.save(); err != nil {

@@ -28,6 +28,11 @@ func init() { // breaks the circle main → parts → flag sets → main
 		"load":         loadPart,
 		"far":          farPart,
 		"reverseproxy": reverseProxyPart,
+		"connects":     connectsPart,
+		"goproxy":      goproxyPart,
+		"sink":         sinkPart,
+		"push":         pushPart,
+		"hold":         holdPart,
 	}
 }
 
@@ -142,13 +147,17 @@ type loaded struct {
 	Requests  int64         `json:"requests"`
 	Failed    int64         `json:"failed"` // answers other than 200
 	Answer    string        `json:"answer"` // the first of them
+	CPU       time.Duration `json:"-"`      // of all that took part
 }
 
 // loadPart sends one request over and over on some connections that stay open,
 // each waiting for its answer before the next, and prints what it measured as JSON.
 func loadPart(ctx context.Context, args []string) error {
 	fl := flag.NewFlagSet("load", flag.ContinueOnError)
-	addr := fl.String("addr", "", "host:port to send to")
+	addr := fl.String("addr", "", "host:port to send to, without a proxy")
+	var through way
+	through.flags(fl)
+	host := fl.String("host", "", "the host to ask the proxy for")
 	path := fl.String("path", "/", "path of the request")
 	file := fl.String("body", "", "file with the body")
 	ca := fl.String("ca", "", "authority of the server")
@@ -175,17 +184,28 @@ func loadPart(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	name := *addr
+	if through.proxy != "" {
+		name, cfg.ServerName = net.JoinHostPort(*host, through.port), *host
+	} else {
+		through.at = *addr
+		if cfg.ServerName, _, err = net.SplitHostPort(*addr); err != nil {
+			return err
+		}
+	}
 	request := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: application/json\r\nUser-Agent: load\r\nContent-Length: %d\r\n\r\n%s",
-		*path, *addr, len(body), body)
+		*path, name, len(body), body)
 
 	lines := make([]*tls.Conn, *conns)
 	for i := range lines {
-		dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: 10 * time.Second}, Config: cfg}
-		c, err := dialer.DialContext(ctx, "tcp", *addr)
+		c, err := through.open(ctx, *host)
 		if err != nil {
 			return err
 		}
-		lines[i] = c.(*tls.Conn)
+		lines[i] = tls.Client(c, cfg)
+		if err := lines[i].HandshakeContext(ctx); err != nil {
+			return err
+		}
 	}
 	var out loaded
 	var answer atomic.Pointer[string]

@@ -25,10 +25,12 @@ const farHost = "support.example"
 // world is the processes and files of the gateway's question.
 type world struct {
 	dir, isogate      string
-	ca, cert, key     string // of every server
+	ca, caKey         string // of the authority
+	cert, key         string // of every server
 	client, clientKey string // of the caller
 	at                map[string]string
 	running           []*exec.Cmd
+	named             map[string]*exec.Cmd // of running
 }
 
 func newWorld(ctx context.Context, b *bench) (_ *world, err error) {
@@ -41,10 +43,8 @@ func newWorld(ctx context.Context, b *bench) (_ *world, err error) {
 	if err := os.MkdirAll(w.dir, 0o700); err != nil {
 		return nil, err
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", w.isogate, "./cmd/isogate")
-	build.Dir, build.Env, build.Stderr = "..", append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
-	if err := build.Run(); err != nil {
-		return nil, fmt.Errorf("isogate does not build: %w", err)
+	if err := b.build(ctx, w.isogate); err != nil {
+		return nil, err
 	}
 	if err := w.certificates(); err != nil {
 		return nil, err
@@ -78,18 +78,38 @@ func newWorld(ctx context.Context, b *bench) (_ *world, err error) {
 	return w, nil
 }
 
+// build builds the command as it is shipped, once in a run.
+func (b *bench) build(ctx context.Context, to string) error {
+	if _, err := os.Stat(to); err == nil {
+		return nil
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", to, "./cmd/isogate")
+	build.Dir, build.Env, build.Stderr = "..", append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("isogate does not build: %w", err)
+	}
+	return nil
+}
+
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
 
-func (w *world) certificates() error {
+func (w *world) certificates(hosts ...string) error {
 	a, err := isogatetest.NewAuthority("bench", 24*time.Hour)
 	if err != nil {
 		return err
 	}
-	w.ca = w.path("ca.pem")
+	w.ca, w.caKey = w.path("ca.pem"), w.path("ca.key")
 	if err := os.WriteFile(w.ca, a.PEM(), 0o600); err != nil {
 		return err
 	}
-	if w.cert, w.key, err = a.WriteFiles(w.dir, "server", isogatetest.Leaf{Name: "server", Hosts: []string{"127.0.0.1", farHost}}); err != nil {
+	caKey, err := a.KeyPEM()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(w.caKey, caKey, 0o600); err != nil {
+		return err
+	}
+	if w.cert, w.key, err = a.WriteFiles(w.dir, "server", isogatetest.Leaf{Name: "server", Hosts: append([]string{"127.0.0.1", farHost}, hosts...)}); err != nil {
 		return err
 	}
 	// haproxy wants both in one file.
@@ -260,6 +280,11 @@ func freePort() (string, error) {
 }
 
 func (w *world) start(ctx context.Context, name string, args []string) error {
+	return w.launch(ctx, name, args, awaitTLS)
+}
+
+// launch starts a process and waits until it answers at its address.
+func (w *world) launch(ctx context.Context, name string, args []string, answers func(ctx context.Context, addr string) error) error {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	log, err := os.Create(w.path(name + ".out"))
 	if err != nil {
@@ -272,7 +297,11 @@ func (w *world) start(ctx context.Context, name string, args []string) error {
 		return err
 	}
 	w.running = append(w.running, cmd)
-	if err := awaitTLS(ctx, w.at[name]); err != nil {
+	if w.named == nil {
+		w.named = map[string]*exec.Cmd{}
+	}
+	w.named[name] = cmd
+	if err := answers(ctx, w.at[name]); err != nil {
 		out, _ := os.ReadFile(log.Name())
 		return fmt.Errorf("%s does not come up: %w\n%s", name, err, out)
 	}
@@ -348,10 +377,8 @@ func (w *world) load(ctx context.Context, name, body string, conns int, d time.D
 
 // process is a contestant that start started.
 func (w *world) process(name string) (*os.Process, error) {
-	for _, cmd := range w.running {
-		if filepath.Base(cmd.Args[0]) == name {
-			return cmd.Process, nil
-		}
+	if cmd := w.named[name]; cmd != nil {
+		return cmd.Process, nil
 	}
 	return nil, fmt.Errorf("%s does not run", name)
 }

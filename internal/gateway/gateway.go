@@ -90,6 +90,7 @@ type Gateway struct {
 	passages  sync.Pool    // of *passage
 	opens     opens
 	ends      chan struct{} // holds one token when something was opened that ends by itself
+	pieces    pieces
 	budgets   budgets
 }
 

@@ -24,6 +24,7 @@ import (
 // for are net/http's to bound.
 type HTTP2 struct {
 	door   http1.Handler
+	pieces *pieces
 	server *http.Server
 	conns  chan net.Conn
 	over   chan struct{} // closed when no more connections are taken
@@ -52,7 +53,7 @@ type h2Key struct{}
 
 // HTTP2 makes the door's other side. It serves while its Run runs.
 func (d *Remotes) HTTP2() *HTTP2 {
-	h := &HTTP2{door: d, conns: make(chan net.Conn), over: make(chan struct{}), open: map[net.Conn]*h2conn{}}
+	h := &HTTP2{door: d, pieces: &d.gate.pieces, conns: make(chan net.Conn), over: make(chan struct{}), open: map[net.Conn]*h2conn{}}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
 	h.server = &http.Server{
@@ -202,10 +203,11 @@ func (h *HTTP2) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		_ = fromStream.Close()
 	}()
-	b := pieces.Get().(*piece) //nolint:forcetypeassert // the pool holds nothing else
-	defer pieces.Put(b)
+	held := h.pieces.hold(false)
+	defer h.pieces.release(held, len(held.bytes()))
+	b := held.bytes()
 	for {
-		n, err := in.Read(b[:])
+		n, err := in.Read(b)
 		if n > 0 {
 			if _, err := w.Write(b[:n]); err != nil || rc.Flush() != nil {
 				break

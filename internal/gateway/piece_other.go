@@ -4,5 +4,7 @@ package gateway
 
 import "net"
 
-// readPiece reads what arrives at c and hands it to use.
-func readPiece(c net.Conn, use func([]byte)) error { return readWaiting(c, use) }
+// read reads what arrives at c and hands it to use.
+func (s *pieces) read(c net.Conn, _ bool, use func([]byte)) (much bool, err error) {
+	return false, s.readWaiting(c, use)
+}

@@ -9,10 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readPiece reads what has arrived at c, waiting for it without a buffer, and
+// read reads what has arrived at c, waiting for it without a buffer, and
 // hands it to use. Twenty thousand silent tunnels would hold half a gigabyte of
-// buffers otherwise.
-func readPiece(c net.Conn, use func([]byte)) error {
+// buffers otherwise. much is what the read before said: there was more than a
+// small piece holds, or as much, so that a large one is worth it.
+func (s *pieces) read(c net.Conn, much bool, use func([]byte)) (more bool, err error) {
 	t, ok := c.(interface{ TCP() *net.TCPConn })
 	var tcp *net.TCPConn
 	if ok {
@@ -21,39 +22,38 @@ func readPiece(c net.Conn, use func([]byte)) error {
 		tcp, _ = c.(*net.TCPConn)
 	}
 	if tcp == nil {
-		return readWaiting(c, use)
+		return false, s.readWaiting(c, use)
 	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {
-		return err
+		return false, err
 	}
-	var b *piece
+	var b buffer
 	var n int
 	var failed error
 	err = raw.Read(func(fd uintptr) bool {
-		b = pieces.Get().(*piece) //nolint:forcetypeassert // the pool holds nothing else
-		n, failed = unix.Read(int(fd), b[:])
+		b = s.hold(much)
+		n, failed = unix.Read(int(fd), b.bytes())
 		if failed == unix.EAGAIN || failed == unix.EINTR {
-			pieces.Put(b)
-			b = nil
-			return false // wait until there is something
+			s.release(b, 0)
+			b, much = buffer{}, false // who has to wait has little
+			return false              // wait until there is something
 		}
 		return true
 	})
-	if b == nil {
-		return err
+	if b.bytes() == nil {
+		return false, err
 	}
 	// Not inside: whoever closes c waits for what runs inside.
-	defer pieces.Put(b)
+	defer s.release(b, max(n, 0))
 	switch {
 	case err != nil:
-		return err
+		return false, err
 	case failed != nil:
-		return failed
+		return false, failed
 	case n == 0:
-		return io.EOF
+		return false, io.EOF
 	}
-	use(b[:n])
-	clear(b[:n]) // no payload is kept
-	return nil
+	use(b.bytes()[:n])
+	return n >= len(piece{}), nil
 }

@@ -208,9 +208,10 @@ func (t *tunnel) pass(to, from net.Conn, deliver func([]byte) string) (why strin
 			t.cut() // wakes the other direction
 		}
 	}()
-	for {
+	for much := false; ; {
 		_ = from.SetReadDeadline(time.Now().Add(tunnelIdle))
-		err := readPiece(from, func(b []byte) { why = deliver(b) })
+		var err error
+		much, err = t.p.gate.pieces.read(from, much, func(b []byte) { why = deliver(b) })
 		switch {
 		case why != "":
 			return why

@@ -78,6 +78,10 @@ type Server struct {
 
 const defaultConnLimit = 4096
 
+// roomForConns is how many connections the list of them may keep room for when
+// there are none.
+const roomForConns = 1024
+
 // serving is one call of Serve: the server's settings with their defaults, and
 // the connections that are open.
 type serving struct {
@@ -87,8 +91,9 @@ type serving struct {
 	slots    chan struct{} // one for each open connection
 	running  sync.WaitGroup
 
-	mu    sync.Mutex // guards conns
+	mu    sync.Mutex // guards what follows
 	conns map[*conn]struct{}
+	most  int // how many conns had, since it was made
 }
 
 // Serve answers connections of l until ctx ends; then it closes l and idle
@@ -177,6 +182,7 @@ func (v *serving) enter(c *conn) bool {
 		return false // it would end as idle, and drain may have stopped counting
 	}
 	v.conns[c] = struct{}{}
+	v.most = max(v.most, len(v.conns))
 	v.running.Add(1)
 	return true
 }
@@ -184,6 +190,9 @@ func (v *serving) enter(c *conn) bool {
 func (v *serving) leave(c *conn) {
 	v.mu.Lock()
 	delete(v.conns, c)
+	if len(v.conns) == 0 && v.most > roomForConns {
+		v.conns, v.most = map[*conn]struct{}{}, 0 // a map keeps the room of its largest size
+	}
 	v.mu.Unlock()
 	v.running.Done()
 }

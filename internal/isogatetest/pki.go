@@ -58,6 +58,12 @@ func NewAuthority(name string, valid time.Duration) (*Authority, error) {
 // PEM is the authority's certificate.
 func (a *Authority) PEM() []byte { return a.pem }
 
+// KeyPEM is the authority's key, for other programs that issue by it.
+func (a *Authority) KeyPEM() ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(a.key)
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), err
+}
+
 // Pool is a pool with the authority's certificate alone.
 func (a *Authority) Pool() *x509.CertPool {
 	p := x509.NewCertPool()
