@@ -90,7 +90,7 @@ func TestNothingRunsAnotherProgram(t *testing.T) {
 
 func TestOnlyJournalTouchesTheDatabase(t *testing.T) {
 	none(t, tree(t).Reach(check.Reach{
-		What:    "touches the database",
+		What: "touches the database",
 		Imports: []string{"database/sql", "database/sql/driver", "modernc.org/sqlite", "modernc.org/sqlite/lib", "github.com/jackc/pgx/v5",
 			"github.com/jackc/pgx/v5/pgconn", "github.com/jackc/pgx/v5/stdlib", "github.com/jackc/pgx/v5/pgxpool", "github.com/pressly/goose/v3",
 			"github.com/pressly/goose/v3/database", "github.com/pressly/goose/v3/lock"},

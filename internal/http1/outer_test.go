@@ -10,12 +10,11 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"golang.org/x/net/http2"
 
 	"github.com/isogate/isogate/internal/http1"
 )
@@ -479,28 +478,67 @@ func TestNextProtoConnLimit(t *testing.T) {
 	})
 }
 
-// golang.org/x/net/http2 says goodbye when draining begins: a request under way
+// handedOver is a listener of connections that somebody else accepted.
+type handedOver struct {
+	conns chan net.Conn
+	over  chan struct{}
+	once  sync.Once
+}
+
+// Accept implements [net.Listener].
+func (h *handedOver) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.over:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements [net.Listener].
+func (h *handedOver) Close() error {
+	h.once.Do(func() { close(h.over) })
+	return nil
+}
+
+// Addr implements [net.Listener].
+func (*handedOver) Addr() net.Addr { return &net.TCPAddr{} }
+
+// HTTP/2 as net/http has it says goodbye when draining begins: a request under way
 // is answered, and Serve has not to wait for the idle connection until it is over.
 func TestHTTP2Drain(t *testing.T) {
-	var h2 http2.Server //nolint:staticcheck // what net/http has instead wants a listener
-	hs := &http.Server{ReadHeaderTimeout: time.Minute}
-	if err := http2.ConfigureServer(hs, &h2); err != nil { //nolint:staticcheck // see above
-		t.Fatal(err)
-	}
-	serverTLS, clientTLS := certificates(t)
 	begun, proceed := make(chan struct{}), make(chan struct{})
+	l2, ended := &handedOver{conns: make(chan net.Conn), over: make(chan struct{})}, make(chan struct{}, 16)
+	protocols := new(http.Protocols)
+	protocols.SetHTTP2(true)
+	hs := &http.Server{
+		ReadHeaderTimeout: time.Minute, Protocols: protocols,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/slow" {
+				close(begun)
+				<-proceed
+			}
+			_, _ = io.WriteString(w, r.Proto)
+		}),
+		ConnState: func(_ net.Conn, s http.ConnState) {
+			if s == http.StateClosed {
+				ended <- struct{}{}
+			}
+		},
+	}
+	go func() { _ = hs.Serve(l2) }()
+	defer func() { _ = hs.Close() }()
+	serverTLS, clientTLS := certificates(t)
 	s := &http1.Server{
 		TLS: serverTLS, Handler: handler{exchange: echo}, Timeouts: http1.Timeouts{Drain: time.Hour},
-		Draining: func() { _ = hs.Shutdown(context.Background()) },
-		NextProto: map[string]http1.Protocol{"h2": func(ctx context.Context, c *tls.Conn, _ http1.Outer) {
-			//nolint:staticcheck // see above
-			h2.ServeConn(c, &http2.ServeConnOpts{Context: ctx, BaseConfig: hs, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path == "/slow" {
-					close(begun)
-					<-proceed
-				}
-				_, _ = io.WriteString(w, r.Proto)
-			})})
+		Draining: func() {
+			gone, cancel := context.WithCancel(context.Background())
+			cancel() // it only says so
+			_ = hs.Shutdown(gone)
+		},
+		NextProto: map[string]http1.Protocol{"h2": func(_ context.Context, c *tls.Conn, _ http1.Outer) {
+			l2.conns <- c
+			<-ended
 		}},
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -55,8 +55,8 @@ type Server struct {
 	NextProto map[string]Protocol
 	// Draining, when set, is called when Serve accepts no more connections, before it
 	// waits for those that there are. Protocols of NextProto learn here
-	// that it is time to say goodbye; golang.org/x/net/http2 does so when the
-	// http.Server that was configured for it is Shutdown, which does not wait then.
+	// that it is time to say goodbye; net/http's HTTP/2 does so when its Server is
+	// Shutdown, with a context that has ended if it is not to wait.
 	Draining func()
 	// Limits bound a request.
 	Limits Limits
