@@ -337,6 +337,7 @@ func TestAttackNobodyReads(t *testing.T) {
 				}
 				w := newRawWorld(t, func(c *net.TCPConn) {
 					if _, err := io.ReadFull(c, make([]byte, len(hello))); err != nil {
+						broken <- err // cut before anybody had read even that
 						return
 					}
 					if direction == "inward" {
@@ -367,7 +368,11 @@ func TestAttackNobodyReads(t *testing.T) {
 				if direction == "outward" {
 					go func() { app <- pour(c) }()
 				}
-				<-began
+				select {
+				case <-began:
+				case <-time.After(20 * time.Second):
+					t.Fatal("nothing was poured in")
+				}
 				w.Apps.Revoke(consent.App(bot))
 				w.Apps.Await(func() bool { return w.Gateway.Open() == 0 })
 				close(stuck)
@@ -506,7 +511,7 @@ func TestAttackManyTunnels(t *testing.T) {
 			_, _ = c.Write([]byte{1})
 		}
 		_, _ = io.Copy(io.Discard, c)
-	}, func(c *isogatetest.Config) { c.Ledger = &consent.Config{Lease: time.Minute} }) // two hundred at once may starve the follower
+	}, nil)
 	w.grant(fileHost)
 	batch := func(n int) {
 		var all sync.WaitGroup
