@@ -248,6 +248,9 @@ func (c *config) check() error {
 	if err := isogate.CheckName(string(c.Tenant), false); err != nil {
 		bad("tenant: %w", err)
 	}
+	if c.Region != "" && !remote.IsRegion(c.Region) {
+		bad("region: %q is none that manifests name; use one such as EU or US, or leave it out", c.Region)
+	}
 	if c.Pack == "" {
 		bad("pack: is missing; name the directory of the policy pack")
 	}

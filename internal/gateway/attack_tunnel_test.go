@@ -337,7 +337,7 @@ func TestAttackNobodyReads(t *testing.T) {
 				}
 				w := newRawWorld(t, func(c *net.TCPConn) {
 					if _, err := io.ReadFull(c, make([]byte, len(hello))); err != nil {
-						broken <- err // cut before anybody had read even that
+						broken <- err // revoked before anything had left, which is as good
 						return
 					}
 					if direction == "inward" {

@@ -332,7 +332,7 @@ func TestDatabaseURL(t *testing.T) {
 		"postgres://u:hunter2@localhost,127.0.0.1:5433/x?sslmode=prefer":              "",
 		"postgres://u:hunter2@db.example/x?sslmode=verify-full":                       "",
 		"postgres://u:hunter2@db.example/x?sslmode=verify-ca&channel_binding=require": "",
-		"postgres://u:hunter2@db.example/x":                                           "could be plain text",
+		"postgres://u:hunter2@db.example/x":                                           "sslmode=verify-full", // what the environment says it would be else
 		"postgres://u:hunter2@db.example/x?sslmode=disable":                           "could be plain text",
 		"postgres://u:hunter2@db.example/x?sslmode=allow":                             "could be plain text",
 		"postgres://u:hunter2@db.example/x?sslmode=prefer":                            "",

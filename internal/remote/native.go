@@ -94,7 +94,7 @@ func (m *manifestReader) nativeRow(v value) {
 				}
 			})
 		case "region":
-			if t.region, _ = m.text(v); !isRegion(t.region) {
+			if t.region, _ = m.text(v); !IsRegion(t.region) {
 				err = fmt.Errorf("is not two capital letters; write EU, or leave it out for every region")
 			}
 		}

@@ -237,7 +237,7 @@ const maxRow = 4096
 
 // check reports why a row could not have been declared.
 func (r Row) check() error {
-	if r.Region != "" && !isRegion(r.Region) {
+	if r.Region != "" && !IsRegion(r.Region) {
 		return errors.New("the region is not two capital letters, such as EU")
 	}
 	if r.Kind == TransitWay {
@@ -265,8 +265,8 @@ func (r Row) check() error {
 	return nil
 }
 
-// isRegion reports whether s has the form of a tenant region's code.
-func isRegion(s string) bool {
+// IsRegion reports whether s has the form of a tenant region's code.
+func IsRegion(s string) bool {
 	return len(s) == 2 && s[0] >= 'A' && s[0] <= 'Z' && s[1] >= 'A' && s[1] <= 'Z'
 }
 
