@@ -125,10 +125,14 @@ func TestAttackReplayedUserActions(t *testing.T) {
 	}
 
 	var passed, refused atomic.Int64
-	var all sync.WaitGroup
+	var all, ready sync.WaitGroup
+	ready.Add(20)
 	for range 20 {
-		c := mine
+		c := w.Client(isogatetest.Product)
 		all.Go(func() {
+			_, _ = w.act(t, c, "attach", "another", body, "Isogate-Consent", id, "X-User", user) // connects
+			ready.Done()
+			ready.Wait()
 			for range 50 {
 				switch s, text := w.act(t, c, "attach", subject, body, "Isogate-Consent", id, "X-User", user); s {
 				case 200:

@@ -217,13 +217,20 @@ func TestAttackBudgetOfBytes(t *testing.T) {
 			t.Errorf("%d bytes arrived", n)
 		}
 		// A tunnel that lives into the next period has the next budget.
-		c.set(c.now().Add(time.Hour))
-		next := w.events()
-		w.out.early.Store(nil)
-		stream := w.stream(t, fileHost, next)
-		for range 3 {
+		conn, res = w.Apps.Connect(bot, w.at(fileHost))
+		if res.StatusCode != 200 {
+			t.Fatal(res.StatusCode)
+		}
+		s, in = w.toHost(conn, fileHost)
+		for period := range 3 {
 			c.set(c.now().Add(time.Hour))
-			goesOn(t, "the tunnel", stream, next[fileHost])
+			_, err := fmt.Fprintf(s, "POST /x HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", w.at(fileHost), 200<<10, strings.Repeat("x", 200<<10))
+			if err == nil {
+				res, err = http.ReadResponse(in, nil)
+			}
+			if err != nil || res.StatusCode != 200 {
+				t.Fatalf("period %d: %v %v", period, res, err)
+			}
 		}
 	})
 }

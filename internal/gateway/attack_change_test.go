@@ -65,7 +65,11 @@ func (w *appWorld) stream(t *testing.T, host string, next map[string]chan struct
 	}
 	s, in := w.toHost(c, host)
 	_, _ = fmt.Fprintf(s, "GET /v1/items HTTP/1.1\r\nHost: %s\r\n\r\n", w.at(host))
-	next[host] <- struct{}{}
+	select {
+	case next[host] <- struct{}{}:
+	case <-time.After(20 * time.Second):
+		t.Fatalf("%s: the request did not arrive", host)
+	}
 	res, err := http.ReadResponse(in, nil)
 	if err != nil || res.StatusCode != 200 {
 		t.Fatal(res, err)
@@ -171,7 +175,7 @@ func TestAttackGrantThatEndsAtUse(t *testing.T) {
 	c := newClock()
 	w := newAppWorld(t, func(cfg *isogatetest.Config) {
 		cfg.Now = c.now
-		cfg.Ledger = &consent.Config{Now: c.now}
+		cfg.Ledger = &consent.Config{Now: c.now, Lease: time.Minute}
 	})
 	end := time.Now().Add(time.Hour).Round(time.Second)
 	w.Apps.Grant(consent.App(bot), consent.Terms{Until: end}, w.row(apiHost), w.row(fileHost))
@@ -372,7 +376,7 @@ func (w *appWorld) upload(t *testing.T, host string) *upload {
 //
 // promise: P10
 func TestAttackTwoGatewaysNeverDisagree(t *testing.T) {
-	w := newAppWorld(t, func(c *isogatetest.Config) { c.Ledger = &consent.Config{Lease: time.Minute} })
+	w := newAppWorld(t, nil)
 	second, err := consent.New(consent.Config{Journal: isogatetest.Follower{Journal: w.Journal}, Logger: slog.New(slog.DiscardHandler), Lease: time.Minute})
 	if err != nil {
 		t.Fatal(err)

@@ -368,7 +368,11 @@ func TestAttackNobodyReads(t *testing.T) {
 				if direction == "outward" {
 					go func() { app <- pour(c) }()
 				}
-				<-began
+				select {
+				case <-began:
+				case <-time.After(20 * time.Second):
+					t.Fatal("nothing was poured in")
+				}
 				w.Apps.Revoke(consent.App(bot))
 				w.Apps.Await(func() bool { return w.Gateway.Open() == 0 })
 				close(stuck)
@@ -507,7 +511,7 @@ func TestAttackManyTunnels(t *testing.T) {
 			_, _ = c.Write([]byte{1})
 		}
 		_, _ = io.Copy(io.Discard, c)
-	}, func(c *isogatetest.Config) { c.Ledger = &consent.Config{Lease: time.Minute} }) // two hundred at once may starve the follower
+	}, nil)
 	w.grant(fileHost)
 	batch := func(n int) {
 		var all sync.WaitGroup
@@ -671,7 +675,7 @@ func TestAttackDrainWithOpenTunnels(t *testing.T) {
 		reasons := 0
 		for _, e := range w.Entries() {
 			if e.Stage == isogate.StageClosed {
-				if e.Reason == "" {
+				if e.Reason == "" || e.Transit == "bot-files" && !strings.Contains(e.Reason, "the gateway stopped") {
 					t.Errorf("%+v", e)
 				}
 				reasons++

@@ -95,7 +95,10 @@ func readHello(conn net.Conn, within time.Duration) (hello clientHello, raw []by
 	if err == nil {
 		hello, err = judgeHello(info)
 	}
-	if err = errors.Join(err, conn.SetReadDeadline(time.Time{})); err != nil {
+	if lift := conn.SetReadDeadline(time.Time{}); err == nil {
+		err = lift // of what has ended already, nobody needs to hear twice
+	}
+	if err != nil {
 		return clientHello{}, nil, err
 	}
 	return hello, listen.raw, nil

@@ -183,7 +183,9 @@ func newAppWorldWith(t *testing.T, signer *isogatetest.Authority, out *outsideHo
 		dns.Set(h, dnstest.Always(outside))
 	}
 	cfg := isogatetest.Config{Pack: appPack(out.port), Apps: []gateway.SourceID{{Name: bot}, {Name: other}}, Resolver: dns.Resolver(),
-		Allow: []netip.Prefix{netip.MustParsePrefix(outside + "/32")}, Outside: signer}
+		Allow: []netip.Prefix{netip.MustParsePrefix(outside + "/32")}, Outside: signer,
+		// A machine that runs many tests at once may starve the ledger for a while.
+		Ledger: &consent.Config{Lease: time.Minute}}
 	if change != nil {
 		change(&cfg)
 	}

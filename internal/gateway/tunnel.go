@@ -82,7 +82,9 @@ func (p *passage) passUnread() {
 
 // misled says what about an app's first TLS message is not as the grant has it.
 func (p *passage) misled(hello clientHello, err error) string {
-	switch {
+	switch r := p.cut(); {
+	case err != nil && r != nil: // which is why the hello did not come
+		return "nothing left: " + r.detail
 	case err != nil:
 		return "nothing left: " + err.Error()
 	case hello.ServerName != p.via.host:
