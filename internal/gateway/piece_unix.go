@@ -33,8 +33,12 @@ func (s *pieces) read(c net.Conn, much bool, use func([]byte)) (more bool, err e
 	var failed error
 	err = raw.Read(func(fd uintptr) bool {
 		b = s.hold(much)
-		n, failed = unix.Read(int(fd), b.bytes())
-		if failed == unix.EAGAIN || failed == unix.EINTR {
+		for {
+			if n, failed = unix.Read(int(fd), b.bytes()); failed != unix.EINTR {
+				break
+			}
+		}
+		if failed == unix.EAGAIN {
 			s.release(b, 0)
 			b, much = buffer{}, false // who has to wait has little
 			return false              // wait until there is something
