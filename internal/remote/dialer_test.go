@@ -12,122 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/dns/dnsmessage"
+	"github.com/isogate/isogate/internal/isogatetest/dnstest"
 )
-
-// nameServer is a DNS server on loopback that answers as it is told.
-type nameServer struct {
-	conn net.PacketConn
-
-	mu      sync.Mutex // guards what follows
-	answers map[string]func(turn int) []string
-	asked   map[string]int // how often, by "name A" or "name AAAA"
-}
-
-// newNameServer answers for names with a final dot. An answer is an IPv4 or IPv6
-// address, or "CNAME name" for what stands before the addresses of that name.
-func newNameServer(t *testing.T, answers map[string]func(turn int) []string) *nameServer {
-	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &nameServer{conn: conn, answers: answers, asked: map[string]int{}}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.run()
-	}()
-	t.Cleanup(func() {
-		_ = conn.Close()
-		<-done
-	})
-	return s
-}
-
-func (s *nameServer) resolver() *net.Resolver {
-	return &net.Resolver{PreferGo: true, StrictErrors: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "udp", s.conn.LocalAddr().String())
-	}}
-}
-
-func (s *nameServer) run() {
-	buf := make([]byte, 4096)
-	for {
-		n, from, err := s.conn.ReadFrom(buf)
-		if err != nil {
-			return
-		}
-		var p dnsmessage.Parser
-		h, err := p.Start(buf[:n])
-		if err != nil {
-			continue
-		}
-		q, err := p.Question()
-		if err != nil {
-			continue
-		}
-		reply, err := s.reply(h, q)
-		if err == nil {
-			_, _ = s.conn.WriteTo(reply, from)
-		}
-	}
-}
-
-func (s *nameServer) reply(h dnsmessage.Header, q dnsmessage.Question) ([]byte, error) {
-	s.mu.Lock()
-	key := q.Name.String() + " " + strings.TrimPrefix(q.Type.String(), "Type")
-	turn := s.asked[key]
-	s.asked[key]++
-	answer := s.answers[q.Name.String()]
-	s.mu.Unlock()
-
-	rh := dnsmessage.Header{ID: h.ID, Response: true, Authoritative: true, RecursionAvailable: true}
-	if answer == nil {
-		rh.RCode = dnsmessage.RCodeNameError
-	}
-	b := dnsmessage.NewBuilder(nil, rh)
-	b.EnableCompression()
-	if err := errors.Join(b.StartQuestions(), b.Question(q), b.StartAnswers()); err != nil {
-		return nil, err
-	}
-	name := q.Name
-	var lines []string
-	if answer != nil {
-		lines = answer(turn)
-	}
-	for _, line := range lines {
-		rr := dnsmessage.ResourceHeader{Name: name, Class: q.Class, TTL: 0}
-		if to, ok := strings.CutPrefix(line, "CNAME "); ok {
-			name = dnsmessage.MustNewName(to)
-			if err := b.CNAMEResource(rr, dnsmessage.CNAMEResource{CNAME: name}); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		a := netip.MustParseAddr(line)
-		var err error
-		switch {
-		case a.Is4() && q.Type == dnsmessage.TypeA:
-			err = b.AResource(rr, dnsmessage.AResource{A: a.As4()})
-		case !a.Is4() && q.Type == dnsmessage.TypeAAAA:
-			err = b.AAAAResource(rr, dnsmessage.AAAAResource{AAAA: a.As16()})
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return b.Finish()
-}
-
-func (s *nameServer) count(key string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.asked[key]
-}
-
-func always(lines ...string) func(int) []string { return func(int) []string { return lines } }
 
 // listen opens a listener that counts what connects to it.
 func listen(t *testing.T, address string) (netip.AddrPort, func() int) {
@@ -196,15 +82,15 @@ func refused(t *testing.T, d *Dialer, address, why string) {
 func TestRebinding(t *testing.T) {
 	at, hits := listen(t, inside+":0")
 	out, outHits := listen(t, fmt.Sprintf("%s:%d", outside, at.Port()))
-	s := newNameServer(t, map[string]func(int) []string{
-		"rebind.test.": func(turn int) []string {
+	s := dnstest.New(t, map[string]dnstest.Answer{
+		"rebind.test": func(turn int) []string {
 			if turn == 0 {
 				return []string{outside}
 			}
 			return []string{inside}
 		},
 	})
-	d := &Dialer{Allow: allowOutside, Resolver: s.resolver()}
+	d := &Dialer{Allow: allowOutside, Resolver: s.Resolver()}
 	address := fmt.Sprintf("rebind.test:%d", at.Port())
 	conn, err := d.DialContext(t.Context(), "tcp", address)
 	if err != nil {
@@ -214,7 +100,7 @@ func TestRebinding(t *testing.T) {
 	if conn.RemoteAddr().String() != out.String() {
 		t.Errorf("connected to %s", conn.RemoteAddr())
 	}
-	if n := s.count("rebind.test. A"); n != 1 {
+	if n := s.Asked("rebind.test", "A"); n != 1 {
 		t.Errorf("the name was looked up %d times", n)
 	}
 	refused(t, d, address, Loopback.String())
@@ -236,21 +122,21 @@ func TestMixedAnswers(t *testing.T) {
 	for i := range 40 {
 		many = append(many, fmt.Sprintf("8.8.%d.8", i))
 	}
-	s := newNameServer(t, map[string]func(int) []string{
-		"first.test.":    always(inside, outside),
-		"last.test.":     always(outside, inside),
-		"six.test.":      always(outside, "::1"),
-		"mapped.test.":   always(outside, "::ffff:127.0.0.1"),
-		"nat64.test.":    always(outside, "64:ff9b::7f00:1"),
-		"metadata.test.": always("169.254.169.254"),
-		"ec2.test.":      always("fd00:ec2::254"),
-		"alias.test.":    always("CNAME internal.test.", inside),
-		"chain.test.":    always("CNAME a.test.", "CNAME b.test.", "10.1.2.3"),
-		"many.test.":     always(slices.Concat(many, []string{"192.168.1.1"})...),
-		"zero.test.":     always("0.0.0.0"),
-		"public.test.":   always("8.8.8.8"),
+	s := dnstest.New(t, map[string]dnstest.Answer{
+		"first.test":    dnstest.Always(inside, outside),
+		"last.test":     dnstest.Always(outside, inside),
+		"six.test":      dnstest.Always(outside, "::1"),
+		"mapped.test":   dnstest.Always(outside, "::ffff:127.0.0.1"),
+		"nat64.test":    dnstest.Always(outside, "64:ff9b::7f00:1"),
+		"metadata.test": dnstest.Always("169.254.169.254"),
+		"ec2.test":      dnstest.Always("fd00:ec2::254"),
+		"alias.test":    dnstest.Always("CNAME internal.test.", inside),
+		"chain.test":    dnstest.Always("CNAME a.test.", "CNAME b.test.", "10.1.2.3"),
+		"many.test":     dnstest.Always(slices.Concat(many, []string{"192.168.1.1"})...),
+		"zero.test":     dnstest.Always("0.0.0.0"),
+		"public.test":   dnstest.Always("8.8.8.8"),
 	})
-	d := &Dialer{Allow: allowOutside, Resolver: s.resolver()}
+	d := &Dialer{Allow: allowOutside, Resolver: s.Resolver()}
 	for name, class := range map[string]Class{
 		"first": Loopback, "last": Loopback, "six": Loopback, "mapped": Loopback, "nat64": NAT64, "metadata": Metadata, "ec2": Metadata,
 		"alias": Loopback, "chain": Private, "many": Private, "zero": Unspecified,
@@ -296,13 +182,13 @@ func TestManyAnswers(t *testing.T) {
 	for i := range maxAnswers + 1 {
 		lines = append(lines, fmt.Sprintf("8.8.%d.8", i))
 	}
-	s := newNameServer(t, map[string]func(int) []string{"flood.test.": always(lines...)})
+	s := dnstest.New(t, map[string]dnstest.Answer{"flood.test": dnstest.Always(lines...)})
 	s2 := &Dialer{Resolver: tcpResolver(t, s)}
 	refused(t, s2, "flood.test:443", "65 addresses")
 }
 
 // tcpResolver lets answers be larger than a datagram that the resolver accepts.
-func tcpResolver(t *testing.T, s *nameServer) *net.Resolver {
+func tcpResolver(t *testing.T, s *dnstest.Server) *net.Resolver {
 	t.Helper()
 	return &net.Resolver{PreferGo: true, StrictErrors: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		client, server := net.Pipe()
@@ -324,16 +210,7 @@ func tcpResolver(t *testing.T, s *nameServer) *net.Resolver {
 					}
 					n += m
 				}
-				var p dnsmessage.Parser
-				h, err := p.Start(query)
-				if err != nil {
-					return
-				}
-				q, err := p.Question()
-				if err != nil {
-					return
-				}
-				reply, err := s.reply(h, q)
+				reply, err := s.Reply(query)
 				if err != nil {
 					return
 				}
@@ -352,8 +229,8 @@ func tcpResolver(t *testing.T, s *nameServer) *net.Resolver {
 // THIS TEST VERIFIES that only canonical spellings get as far as DNS, and that
 // names are asked for as they are.
 func TestSpelling(t *testing.T) {
-	s := newNameServer(t, map[string]func(int) []string{"ok.test.": always(outside)})
-	d := &Dialer{Allow: allowOutside, Resolver: s.resolver()}
+	s := dnstest.New(t, map[string]dnstest.Answer{"ok.test": dnstest.Always(outside)})
+	d := &Dialer{Allow: allowOutside, Resolver: s.Resolver()}
 	for address, why := range map[string]string{
 		"OK.test:443": "use ok.test", "ok.test.:443": "dot", "ok..test:443": "dot", "0x7f.1:80": "number", "127.1:80": "number", "2130706433:80": "number",
 		"017700000001:80": "number", "[::1%25lo]:80": "zone", "[::1%lo]:80": "zone", "[::ffff:127.0.0.1]:80": "spelled as IPv6", "[0::1]:80": "canonical spelling",
@@ -367,11 +244,8 @@ func TestSpelling(t *testing.T) {
 	} {
 		refused(t, d, address, why)
 	}
-	s.mu.Lock()
-	asked := len(s.asked)
-	s.mu.Unlock()
-	if asked != 0 {
-		t.Errorf("%d names were looked up", asked)
+	if asked := s.Names(); len(asked) != 0 {
+		t.Errorf("%v were looked up", asked)
 	}
 	for _, network := range []string{"udp", "unix", "", "tcp5", "ip4:icmp"} {
 		var r *Refusal
@@ -382,8 +256,8 @@ func TestSpelling(t *testing.T) {
 	if _, err := d.DialContext(t.Context(), "tcp", "intranet:443"); err == nil {
 		t.Error("intranet was dialled")
 	}
-	if s.count("intranet. A") != 1 {
-		t.Errorf("asked for %v, want intranet. as it is", s.asked)
+	if s.Asked("intranet", "A") != 1 {
+		t.Errorf("asked for %v, want intranet. as it is", s.Names())
 	}
 	var refusal *Refusal
 	if _, err := d.DialContext(t.Context(), "tcp", "nowhere.test:443"); err == nil || errors.As(err, &refusal) {
@@ -482,11 +356,11 @@ func TestCheckedTwice(t *testing.T) {
 // Time and families: an address that does not answer leaves time for the next,
 // the context bounds everything, and families alternate.
 func TestAttempts(t *testing.T) {
-	s := newNameServer(t, map[string]func(int) []string{
-		"both.test.": always("2a00::1", "2a00::2", "2a00::1", "8.8.8.1", "8.8.8.2", "8.8.8.3"),
-		"none.test.": always(),
+	s := dnstest.New(t, map[string]dnstest.Answer{
+		"both.test": dnstest.Always("2a00::1", "2a00::2", "2a00::1", "8.8.8.1", "8.8.8.2", "8.8.8.3"),
+		"none.test": dnstest.Always(),
 	})
-	d := &Dialer{Resolver: s.resolver()}
+	d := &Dialer{Resolver: s.Resolver()}
 	addrs, err := d.resolve(t.Context(), "tcp", "both.test")
 	if err != nil {
 		t.Fatal(err)

@@ -101,22 +101,23 @@ func (s *Server) run() {
 		if err != nil {
 			return
 		}
-		var p dnsmessage.Parser
-		h, err := p.Start(buf[:n])
-		if err != nil {
-			continue
-		}
-		q, err := p.Question()
-		if err != nil {
-			continue
-		}
-		if reply, err := s.reply(h, q); err == nil {
+		if reply, err := s.Reply(buf[:n]); err == nil {
 			_, _ = s.conn.WriteTo(reply, from)
 		}
 	}
 }
 
-func (s *Server) reply(h dnsmessage.Header, q dnsmessage.Question) ([]byte, error) {
+// Reply answers one query, for whoever carries it another way.
+func (s *Server) Reply(query []byte) ([]byte, error) {
+	var p dnsmessage.Parser
+	h, err := p.Start(query)
+	if err != nil {
+		return nil, err
+	}
+	q, err := p.Question()
+	if err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	key := q.Name.String() + " " + strings.TrimPrefix(q.Type.String(), "Type")
 	turn := s.asked[key]
