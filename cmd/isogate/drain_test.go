@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/isogatetest"
@@ -43,8 +44,11 @@ func TestStopDrains(t *testing.T) {
 	if err := s.process.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	// The door is closed to new callers as soon as the listener is.
-	for {
+	// The door is closed to new callers as soon as the listener is. Each knock until
+	// then is a line of the log, of which not all that many are kept.
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for ; ; <-tick.C {
 		c, err := net.Dial("tcp", strings.TrimPrefix(s.base, "https://"))
 		if err != nil {
 			break
