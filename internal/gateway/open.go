@@ -208,11 +208,22 @@ func (p *passage) release() {
 	}
 }
 
-// cut says why the passage was cut, if it was.
+// cut says why the passage was cut, if it was. What is inside an inspected
+// connection may see that one cut before it is told itself, so the ledger is
+// asked too.
 func (p *passage) cut() *refusal {
-	var c *errCut
-	if p.open == nil || !errors.As(context.Cause(p.ctx), &c) {
+	if p.open == nil {
 		return nil
+	}
+	var c *errCut
+	if !errors.As(context.Cause(p.ctx), &c) {
+		if _, ok := p.gate.cfg.Ledger.State().Holds(p.permit, p.gate.clock()); ok {
+			return nil
+		}
+		c = errRevoked
+		if until := p.permit.Until(); !until.IsZero() && !p.gate.clock().Before(until) {
+			c = errOver
+		}
 	}
 	return &refusal{status: 403, code: "no-consent", detail: c.why}
 }
