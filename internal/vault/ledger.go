@@ -1,0 +1,3 @@
+package vault
+
+import _ "modernc.org/sqlite" // the ledger's database
