@@ -38,7 +38,9 @@ type Found struct {
 type Finder interface {
 	// Find reads the beginning of src, which has the finder's prefix. The first
 	// known characters behind prefix and bucket are those that an earlier call
-	// counted. Final says that nothing follows src.
+	// counted; that many as a whole one has, or more, say that the last call found
+	// this very one, and that the scanner could not yet tell what stands behind it.
+	// Final says that nothing follows src.
 	Find(src []byte, esc Escape, known int, final bool) Found
 }
 
@@ -100,7 +102,7 @@ func (sc *Scanner) Scan(f Finder, dst, src []byte, final bool) (out []byte, used
 		if sc.Esc == JSON && m.Kind != isogate.String && start > used && !behind.quoted {
 			whole, more := wholeString(src, start, end, final)
 			if more {
-				return sc.hold(dst, src, used, start, 0)
+				return sc.hold(dst, src, used, start, m.Length)
 			}
 			if whole {
 				dst = sc.room(dst, start-used+len(m.Value))

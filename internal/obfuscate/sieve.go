@@ -65,6 +65,7 @@ func (s *Sieve) fill() {
 		s.err = io.ErrNoProgress
 	}
 	s.in = s.in[:len(s.in)+n]
+	clear(s.out) // handed on; a scan that wipes what it moves knows of nothing behind its output
 	out, used := s.scan(s.out[:0], s.in, s.err != nil)
 	s.out, s.off = out, 0
 	if used > 0 { // else all of it is kept where it is, however small the pieces
