@@ -69,8 +69,8 @@ func reveal(r io.Reader, s shape, o seal.Opener) revealer {
 
 const (
 	pieceSize = 16 << 10
-	// maxHeld is the longest seal, and somewhat more; see obfuscate.MaxTokenText.
-	maxHeld = 2 << 20
+	// maxHeld is the longest seal, and a piece.
+	maxHeld = seal.MaxText + pieceSize
 	mark    = "igs1"
 )
 

@@ -41,11 +41,11 @@ type register struct {
 	mu    sync.Mutex // guards what follows
 	group *group     // that is being collected
 	known map[digest]*sighting
-	old   map[digest]*sighting    // known of before
-	open  map[digest]int          // identifiers that are being erased, by how many erasures
-	away  map[digest]int          // identifiers in requests that the service has not answered yet
+	old   map[digest]*sighting   // known of before
+	open  map[digest]int         // identifiers that are being erased, by how many erasures
+	away  map[digest]int         // identifiers in requests that the service has not answered yet
 	dirty map[*sighting]struct{} // seen since it was written down
-	err   error                   // of the newest write
+	err   error                  // of the newest write
 }
 
 // digest stands for an identifier of a tenant in memory.

@@ -5,7 +5,6 @@ import (
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/http1"
-	"github.com/isogate/isogate/internal/obfuscate"
 	"github.com/isogate/isogate/internal/seal"
 )
 
@@ -172,7 +171,7 @@ func (v *view) appendValue(out, scratch []byte, s string) []byte {
 	}
 	out = append(out, `{"state":"revealed","kind":"`...)
 	out = append(out, o.Kind.String()...)
-	out = append(out, `","value":"`...)
-	out = obfuscate.AppendJSON(out, o.Value)
-	return append(out, `"}`...)
+	out = append(out, `","value":`...)
+	out = appendString(out, o.Value)
+	return append(out, '}')
 }
