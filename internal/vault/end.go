@@ -134,12 +134,12 @@ func (v *Vault) RequestDone(ids []seal.ID) {
 
 // EndSession destroys the keys of a session and returns how many there were. Cause
 // is for the receipts, such as [seal.CauseEnded].
-func (v *Vault) EndSession(t isogate.Tenant, session, cause string) (n int) {
+func (v *Vault) EndSession(t isogate.Tenant, digest, cause string) (n int) {
 	of := v.named[t]
-	if of == nil || len(session) != seal.IDChars {
+	if of == nil || len(digest) != seal.SessionChars {
 		return 0
 	}
-	k := sessionKey{tenant: of.index, session: [seal.IDChars]byte([]byte(session))}
+	k := sessionKey{tenant: of.index, session: session([]byte(digest))}
 	for _, s := range v.shards {
 		s.mu.Lock()
 		_, now := read(v.cfg.Clock)

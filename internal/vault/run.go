@@ -108,7 +108,11 @@ func (v *Vault) Close() error {
 				v.leave(s, slot)
 				continue
 			}
-			v.destroy(s, slot, seal.CauseDrain, now)
+			cause := seal.CauseDrain
+			if r := s.records.at(slot); r.end(v.limits).passed(now) {
+				cause = r.cause(now, v.limits)
+			}
+			v.destroy(s, slot, cause, now)
 		}
 		s.mu.Unlock()
 	}

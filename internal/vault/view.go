@@ -129,7 +129,7 @@ func (v *Vault) context(r *record) seal.Context {
 	t := v.tenants[r.tenant]
 	c := seal.Context{Tenant: t.name, Destination: v.cfg.Destination, Transit: t.transit(r.transit), Handling: r.handling(),
 		ByRequest: r.byRequest, TTL: time.Duration(r.ttl), Window: time.Duration(r.window), Made: time.UnixMilli(r.made).UTC()}
-	if r.session != [seal.IDChars]byte{} {
+	if r.session != (session{}) {
 		c.Session = string(r.session[:])
 	}
 	return c
