@@ -102,8 +102,8 @@ func (f *finder) Find(src []byte, _ obfuscate.Escape, known int, final bool) obf
 		return f.not(Withheld, head+want)
 	}
 	clear(f.scratch[:f.dirty])
-	if f.dirty = bucket.Size(); len(f.scratch) < f.dirty {
-		f.scratch = make([]byte, max(f.dirty, leastScratch))
+	if f.dirty = bucket.Size(); len(f.scratch) < f.dirty+maxContext {
+		f.scratch = make([]byte, max(f.dirty+maxContext, leastScratch))
 	}
 	opened, outcome := f.opener.OpenSeal(f.scratch[:0], ID(raw), raw)
 	if outcome != Revealed || opened.Kind == isogate.Null {
