@@ -168,13 +168,22 @@ func (p *page) run(b []byte, plain, end bool) {
 	if !end {
 		cut = p.hold(src)
 	}
+	if bytes.IndexByte(src[:cut], mark[3]) < 0 {
+		p.add(src[:cut])
+		p.keep(src[cut:])
+		return
+	}
 	grown, n := seal.Reveal(p.out, src[:cut], obfuscate.HTML, p.opener, false)
 	p.out = grown
 	p.counts.Revealed += n.Revealed
 	p.counts.Expired += n.Expired
 	p.counts.Withheld += n.Withheld
-	if cut < len(src) {
-		p.held = append([]byte(nil), src[cut:]...)
+	p.keep(src[cut:])
+}
+
+func (p *page) keep(b []byte) {
+	if len(b) > 0 {
+		p.held = bytes.Clone(b)
 	}
 }
 
