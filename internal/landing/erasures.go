@@ -88,7 +88,8 @@ type erasures struct {
 	cfg    Erase
 	wake   chan struct{}
 
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex    // guards what follows
+	first time.Duration // the pause after the first call that brought nothing
 	jobs  map[jobKey]*job
 	dirty bool // deleted rows may still be in the write-ahead log
 }
@@ -109,7 +110,7 @@ type job struct {
 }
 
 func newErasures(l *Landing, s *store) (*erasures, error) {
-	e := &erasures{l: l, store: s, cfg: l.cfg.Erase, jobs: map[jobKey]*job{}, wake: make(chan struct{}, 1)}
+	e := &erasures{l: l, store: s, cfg: l.cfg.Erase, jobs: map[jobKey]*job{}, first: firstPause, wake: make(chan struct{}, 1)}
 	if e.cfg.EscalateAfter <= 0 {
 		e.cfg.EscalateAfter = 24 * time.Hour
 	}
@@ -331,7 +332,7 @@ func (e *erasures) call(ctx context.Context, j *job) {
 	}
 	e.mu.Lock()
 	j.tries++
-	pause := min(firstPause<<min(j.tries-1, 20), longestPause)
+	pause := min(e.first<<min(j.tries-1, 20), longestPause)
 	e.mu.Unlock()
 	e.later(j, pause/2+rand.N(pause/2)) //nolint:gosec // it spreads calls, and hides nothing
 }

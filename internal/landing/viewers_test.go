@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -311,8 +312,10 @@ func TestHostileServiceEchoesSeals(t *testing.T) {
 // THIS TEST VERIFIES: beyond their measure seals are withheld, those that they
 // have seen are not, and the next minute there is room again.
 func TestMeasure(t *testing.T) {
-	now := time.Now()
-	w := newWorld(t, func(c *Config, _ *vault.Config) { c.RevealsPerMinute, c.Now = 3, func() time.Time { return now } })
+	var later atomic.Int64
+	w := newWorld(t, func(c *Config, _ *vault.Config) {
+		c.RevealsPerMinute, c.Now = 3, func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	})
 	k := w.key(seal.Context{Session: session})
 	w.take(w.gateway("acme"), k)
 	var igs []string
@@ -325,9 +328,7 @@ func TestMeasure(t *testing.T) {
 			t.Errorf("ada sees %q", r.body)
 		}
 	}
-	w.l.meter.mu.Lock()
-	now = now.Add(time.Minute)
-	w.l.meter.mu.Unlock()
+	later.Store(int64(time.Minute))
 	w.far.says("text/plain", igs[4])
 	if r := w.look(agent, "/"); r.body != "v4" {
 		t.Errorf("a minute later ada sees %q", r.body)
