@@ -2,6 +2,7 @@ package vault
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -223,6 +224,14 @@ func TestAttackViewer(t *testing.T) {
 			t.Errorf("an event names %q", e.Viewer)
 		}
 	}
+	text := sealed(t, f.arrive(bySession(sessionA)), "x")
+	for _, name := range []string{"", "two\nlines", strings.Repeat("x", seal.MaxViewer+1)} {
+		if got := show(t, f.View(Viewer{Name: name, Allows: everybody}), text); got != seal.TextWithheld {
+			t.Errorf("to a viewer whose name no receipt can have: %s", got)
+		}
+	}
+	f.EndSession(acme, sessionA, "no\ncause")
+	f.turnOver()
 }
 
 // ATTACK: a gateway names ever new transits, or makes ever new keys that end at

@@ -61,6 +61,9 @@ func TestReceipts(t *testing.T) {
 	if _, _, err := f.Receipts(t.Context(), "third", 0, 1); err == nil {
 		t.Error("receipts of a tenant that is not served are handed out")
 	}
+	if err := f.Note(t.Context(), acme, seal.Event{Kind: seal.Erased, Viewer: "x", Erasure: "y"}); err == nil {
+		t.Error("an event that no receipt can have is taken")
+	}
 	if err := f.Note(t.Context(), "third", seal.Event{Kind: seal.Erased}); err == nil {
 		t.Error("an event of a tenant that is not served is taken")
 	}
@@ -74,7 +77,7 @@ func TestReceipts(t *testing.T) {
 	if err != nil || more || len(notes) != 1 {
 		t.Fatalf("after a month: %d receipts, %v, %v; want the newest", len(notes), more, err)
 	}
-	if r, err := seal.OpenReceipt(notes[0], f.verifier()); err != nil || r.Number != 4 || r.Previous == "" {
+	if r, err := seal.OpenReceipt(notes[0], f.verifier()); err != nil || r.Number != 13 || r.Previous == "" {
 		t.Errorf("the chain does not go on: %+v, %v", r, err)
 	}
 }
@@ -97,7 +100,7 @@ func TestDiskFull(t *testing.T) {
 		}
 	}
 	limit(1)
-	vw := f.View(Viewer{Name: strings.Repeat("a long name ", 20), Allows: everybody})
+	vw := f.View(Viewer{Name: strings.Repeat("a long name", 11), Allows: everybody})
 	var failed error
 	shown := 0
 	for failed == nil && shown < 1000 {
@@ -184,7 +187,7 @@ func TestRecord(t *testing.T) {
 	if got := show(t, vw, first); got != seal.TextExpired {
 		t.Errorf("after the end: got %s", got)
 	}
-	if err := f.Note(t.Context(), acme, seal.Event{Kind: seal.Erased}); !errors.Is(err, ErrClosed) {
+	if err := f.Note(t.Context(), acme, seal.Event{Kind: seal.Erased, Erasure: "x"}); !errors.Is(err, ErrClosed) {
 		t.Errorf("an event after the end: %v", err)
 	}
 	if err := f.Arrive(header(t, s)); !errors.Is(err, ErrClosed) {

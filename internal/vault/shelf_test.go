@@ -150,7 +150,7 @@ func TestNoReceiptBeforeTheWipe(t *testing.T) {
 	if got := destroyed(f.receipts(acme)); got[s.ID()] != "" || got[keyless.ID()] == "" {
 		t.Errorf("destroyed: %v; want the session's key only", got)
 	}
-	if n := gauge(t, f.cfg.Metrics.unwiped); n != 1 {
+	if n := gauge(t, f.Vault.cfg.Metrics.unwiped); n != 1 {
 		t.Errorf("the metric says %v unwiped keys", n)
 	}
 	f.shelf.f = whole
@@ -162,7 +162,7 @@ func TestNoReceiptBeforeTheWipe(t *testing.T) {
 	if got := destroyed(f.receipts(acme))[s.ID()]; got != seal.CauseExpired {
 		t.Errorf("after the wipe: destroyed %q", got)
 	}
-	if n := gauge(t, f.cfg.Metrics.unwiped); n != 0 {
+	if n := gauge(t, f.Vault.cfg.Metrics.unwiped); n != 0 {
 		t.Errorf("after the wipe the metric says %v unwiped keys", n)
 	}
 }
