@@ -80,6 +80,8 @@ const (
 	CauseClock   = "clock"           // a clock was set, and the key's age is in doubt
 	CauseRestart = "restart"         // the landing side or its machine was started anew
 	CauseDrain   = "drain"           // the landing side was stopped
+	CauseAsked   = "asked"           // the gateway asked for this very key
+	CauseNever   = "never-held"      // the gateway asked for it, and it had never arrived
 )
 
 // MarshalText implements [encoding.TextMarshaler].
