@@ -81,7 +81,7 @@ const (
 	CauseRestart = "restart"         // the landing side or its machine was started anew
 	CauseDrain   = "drain"           // the landing side was stopped
 	CauseAsked   = "asked"           // the gateway asked for this very key
-	CauseNever   = "never-held"      // the gateway asked for it, and it had never arrived
+	CauseNotHeld = "not held"        // the gateway asked for it, and it is not here: it never came, or an earlier receipt has its end
 )
 
 // MarshalText implements [encoding.TextMarshaler].
