@@ -217,7 +217,7 @@ func wait(d time.Duration) { <-time.After(d) }
 //
 // promise: P16, P18
 func TestClocksNeverLengthen(t *testing.T) {
-	rounds := 120
+	rounds := 48
 	if testing.Short() {
 		rounds = 20
 	}

@@ -5,4 +5,9 @@ import (
 	"testing"
 )
 
-func TestMain(m *testing.M) { os.Exit(m.Run()) }
+func TestMain(m *testing.M) {
+	if os.Getenv(childDir) != "" {
+		os.Exit(child())
+	}
+	os.Exit(m.Run())
+}

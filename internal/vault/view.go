@@ -10,7 +10,8 @@ import (
 
 // Viewer is who sees a response.
 type Viewer struct {
-	// Name is for receipts.
+	// Name is for receipts: at most [seal.MaxViewer] bytes of readable text. With
+	// another one everything is withheld.
 	Name string
 	// Allows reports whether the viewer may see values of this label and context. It
 	// may take its time and call the vault; what it does to the context changes
@@ -46,11 +47,9 @@ func (v *Vault) View(w Viewer) *View { return &View{v: v, w: w} }
 // OpenSeal implements [seal.Opener].
 func (vw *View) OpenSeal(scratch []byte, id seal.ID, raw []byte) (seal.Opened, seal.Outcome) {
 	o, out := vw.open(scratch, id, raw)
-	vw.v.cfg.Metrics.opened.WithLabelValues(outcomes[out]).Inc()
+	vw.v.cfg.Metrics.outcomes[out].Inc()
 	return o, out
 }
-
-var outcomes = [...]string{seal.Withheld: "withheld", seal.Expired: "expired", seal.Revealed: "revealed"}
 
 func (vw *View) open(scratch []byte, id seal.ID, raw []byte) (_ seal.Opened, out seal.Outcome) {
 	o, c, out := vw.v.openKey(scratch, id, raw)
@@ -65,13 +64,18 @@ func (vw *View) open(scratch []byte, id seal.ID, raw []byte) (_ seal.Opened, out
 		}
 	}()
 	k := revealed{c.Tenant, id, o.Request, o.Label}
+	// What no receipt could tell is not shown.
+	if e := vw.event(k, 1, instant{}); e.Check() != nil {
+		return seal.Opened{}, seal.Withheld
+	}
 	if vw.w.Allows == nil || !vw.w.Allows(&c, o.Label) {
 		return seal.Opened{}, seal.Withheld
 	}
 	if vw.seen[k] == 0 && len(vw.seen) >= maxRevealed {
 		return seal.Opened{}, seal.Withheld
 	}
-	// Asking the viewer's rights took time, and may have ended the session.
+	// Last, for all that came before took time, and asking for the viewer's rights may
+	// have ended the session.
 	if !vw.v.opens(id, o.Age) {
 		return seal.Opened{}, seal.Expired
 	}
@@ -83,9 +87,8 @@ func (vw *View) open(scratch []byte, id seal.ID, raw []byte) (_ seal.Opened, out
 	return o, seal.Revealed
 }
 
-// openKey opens a seal, if its key and its own time to live are not over.
-//
-// promise: P16, P18
+// openKey opens a seal, if its key's life is not over. Whether the value's is, opens
+// says.
 func (v *Vault) openKey(scratch []byte, id seal.ID, raw []byte) (o seal.Opened, c seal.Context, out seal.Outcome) {
 	s := v.shard(id)
 	s.mu.RLock()
@@ -104,14 +107,12 @@ func (v *Vault) openKey(scratch []byte, id seal.ID, raw []byte) (o seal.Opened, 
 	if err != nil {
 		return seal.Opened{}, c, seal.Withheld
 	}
-	if _, now := read(v.cfg.Clock); r.valueEnd(o.Age, v.limits).passed(now) {
-		clear(o.Value)
-		return seal.Opened{}, c, seal.Expired
-	}
 	return o, c, seal.Revealed
 }
 
 // opens reports whether a value of that age still opens.
+//
+// promise: P16, P18
 func (v *Vault) opens(id seal.ID, age time.Duration) bool {
 	s := v.shard(id)
 	s.mu.RLock()
@@ -128,11 +129,16 @@ func (v *Vault) opens(id seal.ID, age time.Duration) bool {
 func (v *Vault) context(r *record) seal.Context {
 	t := v.tenants[r.tenant]
 	c := seal.Context{Tenant: t.name, Destination: v.cfg.Destination, Transit: t.transit(r.transit), Handling: r.handling(),
-		ByRequest: r.byRequest, TTL: time.Duration(r.ttl), Window: time.Duration(r.window), Made: time.UnixMilli(r.made).UTC()}
+		ByRequest: r.byRequest, TTL: time.Duration(r.ttl), Window: r.window(), Made: time.UnixMilli(r.made).UTC()}
 	if r.session != (session{}) {
 		c.Session = string(r.session[:])
 	}
 	return c
+}
+
+// event is what a receipt says of things that were revealed.
+func (vw *View) event(k revealed, n uint64, now instant) seal.Event {
+	return seal.Event{Kind: seal.RevealedTo, At: now.stamp(), Key: k.key, Request: k.request, Label: k.label, Viewer: vw.w.Name, N: n}
 }
 
 // Pending reports whether something was revealed that is not recorded yet.
@@ -146,9 +152,8 @@ func (vw *View) Pending() bool { return len(vw.seen) > 0 || !vw.v.ledger.written
 func (vw *View) Record(ctx context.Context) error {
 	if len(vw.seen) > 0 {
 		_, now := read(vw.v.cfg.Clock)
-		at := now.wallTime().Truncate(time.Millisecond)
 		for k, n := range vw.seen {
-			vw.mark = vw.v.ledger.note(k.tenant, seal.Event{Kind: seal.RevealedTo, At: at, Key: k.key, Request: k.request, Label: k.label, Viewer: vw.w.Name, N: n})
+			vw.mark = vw.v.ledger.note(k.tenant, vw.event(k, n, now))
 		}
 		clear(vw.seen)
 	}
