@@ -41,8 +41,14 @@ const (
 	CodeRegisterFull = "register-full" // no room for more identifiers
 )
 
-// MaxKeys is how many seal keys one request may use.
-const MaxKeys = 32
+// MaxKeys is how many seal keys one request may use. Each that the landing side
+// does not hold yet takes 1.8 KiB of the request's head.
+const MaxKeys = 16
+
+// MaxFields is more bytes than HeaderSeal and HeaderRegister of one request have
+// together: the landing side's limit for a head must leave room for it. Every
+// member of them fits into a field line of 16 KiB.
+const MaxFields = MaxKeys*maxMember + MaxRegisterBytes
 
 // Arrival is one seal key as a request brings it to the landing side.
 type Arrival struct {
@@ -126,7 +132,7 @@ func appendKey(dst, wrapped []byte) []byte {
 	return append(append(append(dst, `;key=:`...), wrapped...), ':')
 }
 
-func appendBytes(dst, b []byte) []byte { return base64.StdEncoding.AppendEncode(dst, b) }
+func inBase64(b []byte) []byte { return base64.StdEncoding.AppendEncode(nil, b) }
 
 // parseMember reads one member. It takes it apart roughly, and then sees whether
 // the parts make the same member again.
@@ -184,7 +190,7 @@ func parseMember(m string, t isogate.Tenant, d isogate.Destination) (Arrival, er
 	}
 	again := appendAge(appendMember(make([]byte, 0, maxMember), &a), age)
 	if a.Wrapped != nil {
-		again = appendKey(again, appendBytes(nil, a.Wrapped))
+		again = appendKey(again, inBase64(a.Wrapped))
 	}
 	if string(again) != m {
 		return Arrival{}, errors.New("not as a gateway writes it: parameters in their order, each once, strings quoted")
