@@ -120,7 +120,7 @@ func TestEnds(t *testing.T) {
 	}
 	f.turnOver()
 	got := destroyed(f.receipts(acme))
-	want := map[seal.ID]string{one.ID(): seal.CauseEnded, three.ID(): seal.CauseEnded, req.ID(): seal.CauseRequest, asked.ID(): CauseAsked, lost.ID(): CauseNotHeld}
+	want := map[seal.ID]string{one.ID(): seal.CauseEnded, three.ID(): seal.CauseEnded, req.ID(): seal.CauseRequest, asked.ID(): seal.CauseAsked, lost.ID(): seal.CauseNotHeld}
 	for id, cause := range want {
 		if got[id] != cause {
 			t.Errorf("%v: destroyed %q, want %q", id, got[id], cause)
