@@ -213,23 +213,15 @@ func (d *duration) UnmarshalYAML(b []byte) error {
 
 // loadConfig reads and checks the file, and fills in the defaults.
 func loadConfig(file string) (*config, error) {
-	src, err := os.ReadFile(file) //nolint:gosec // the operator names the file
-	if err != nil {
-		return nil, fmt.Errorf("configuration: %w; name the file with -c", err)
-	}
 	var c config
-	if err := yaml.UnmarshalWithOptions(src, &c, yaml.Strict()); err != nil {
-		var ye yaml.Error
-		if errors.As(err, &ye) && ye.GetToken() != nil {
-			p := ye.GetToken().Position
-			return nil, fmt.Errorf("%s:%d:%d: %s", file, p.Line, p.Column, ye.GetMessage())
-		}
-		return nil, fmt.Errorf("%s: %w", file, err)
+	if err := readStrictly(file, &c); err != nil {
+		return nil, err
 	}
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	c.resolve(filepath.Dir(file))
+	var err error
 	if c.Database != "" {
 		if c.Database, err = resolveDatabase(filepath.Dir(file), c.Database); err == nil {
 			_, err = journal.DatabaseServers(c.Database)
@@ -239,6 +231,24 @@ func loadConfig(file string) (*config, error) {
 		}
 	}
 	return &c, nil
+}
+
+// readStrictly reads a file of configuration into what it describes. An unknown key,
+// a key that is there twice and a value of the wrong type are errors with their place.
+func readStrictly(file string, into any) error {
+	src, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+	if err != nil {
+		return fmt.Errorf("configuration: %w; name the file with -c", err)
+	}
+	if err := yaml.UnmarshalWithOptions(src, into, yaml.Strict()); err != nil {
+		var ye yaml.Error
+		if errors.As(err, &ye) && ye.GetToken() != nil {
+			p := ye.GetToken().Position
+			return fmt.Errorf("%s:%d:%d: %s", file, p.Line, p.Column, ye.GetMessage())
+		}
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
 }
 
 // check reports every mistake that the file's form alone shows, and fills in defaults.
