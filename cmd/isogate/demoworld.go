@@ -53,7 +53,7 @@ func newDemo(ctx context.Context, dir string, e *env) (*demo, error) {
 		return nil, err
 	}
 	d.ada = &api{client: d.stranger, token: rand.Text()}
-	if d.portal, err = newPortal(outside, portalHost); err != nil {
+	if d.portal, err = newPortal(filepath.Join(dir, "outside")); err != nil {
 		return nil, err
 	}
 	if d.bot, err = newBot(outside); err != nil {
