@@ -103,7 +103,7 @@ func (r *reader) readInvariantActions(o object, inv *invariant) {
 		}
 		a, err := isogate.ParseAction(s)
 		if err != nil {
-			r.add(item.at, "unknown action %q; %s", s, didYouMean(s, append(slices.Clone(actionWords), isogate.Seal.String())))
+			r.add(item.at, "unknown action %q; %s", s, didYouMean(s, actionWords))
 			continue
 		}
 		inv.as = append(inv.as, a)
@@ -131,7 +131,7 @@ func (r *reader) hold(inv invariant, transits []*Transit) {
 		for _, l := range inv.labels {
 			base := t.taxonomy.Treatment(l)
 			for _, m := range []moment{t.moment(0, ^uint32(0)), {}} {
-				v := judge(base, t.rules, m)
+				v := t.settle([]isogate.Verdict{judge(base, t.rules, m)})
 				if slices.Contains(inv.as, v.Action) && (v.Rule != "" || slices.Contains(carried, l)) {
 					key := v.Action.String() + " " + v.Rule
 					if known := byRule[key]; len(known) == 0 || known[len(known)-1] != l {

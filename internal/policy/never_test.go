@@ -16,14 +16,14 @@ import (
 func TestInvariantsHold(t *testing.T) {
 	w := newWorld(6)
 	found := 0
-	for range 5000 {
-		tr := &Transit{Name: "t", Purpose: isogate.Support, Sources: []isogate.Source{"s"}, Destination: &Destination{Name: "d"},
+	for range 6000 {
+		tr := &Transit{Name: "t", Purpose: isogate.Support, Sources: []isogate.Source{"s"}, Destination: &Destination{Name: "d", landing: w.IntN(2) == 0},
 			taxonomy: taxonomy.Default(), rules: w.rules(), guards: make([]*guard, 3)}
 		tr.parts[partQuery].labels = map[string]isogate.Label{"q": pick(w, w.labels...)}
 		tr.prepare()
 		inv := invariant{
 			label:       pick(w, isogate.LabelPattern("personal.contact.email"), "personal.**", "**", "ugc.title", "*.metadata"),
-			as:          []isogate.Action{pick(w, isogate.Drop, isogate.Hash, isogate.Token, isogate.Mask, isogate.Allow), pick(w, isogate.Redact, isogate.Allow)},
+			as:          []isogate.Action{pick(w, isogate.Drop, isogate.Hash, isogate.Token, isogate.Mask, isogate.Seal, isogate.Allow), pick(w, isogate.Redact, isogate.Allow)},
 			purpose:     pick(w, isogate.NoPurpose, isogate.NoPurpose, isogate.Support, isogate.Billing),
 			destination: pick(w, isogate.Destination(""), "", "d", "e"),
 			source:      pick(w, isogate.Source(""), "", "s", "r"),
@@ -35,7 +35,7 @@ func TestInvariantsHold(t *testing.T) {
 		for _, l := range inv.labels {
 			for day := -1; day < 6; day++ {
 				for guards := range uint32(8) {
-					v := judge(tr.taxonomy.Treatment(l), tr.rules, moment{time: instantOfTests.AddDate(0, 0, day), guards: guards})
+					v := tr.settle([]isogate.Verdict{judge(tr.taxonomy.Treatment(l), tr.rules, moment{time: instantOfTests.AddDate(0, 0, day), guards: guards})})
 					carried := l == tr.parts[partQuery].labels["q"]
 					if covered && slices.Contains(inv.as, v.Action) && (v.Rule != "" || carried) {
 						want = append(want, string(l))
