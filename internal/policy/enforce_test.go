@@ -114,7 +114,7 @@ func TestASecondLabelIsNoWayAroundTheSeal(t *testing.T) {
 func TestEveryPathSaysTheSame(t *testing.T) {
 	p := good(t).landed(t).
 		replace(t, "transits/support-session.yaml", "session: header Isogate-Session", "subject: personal.contact.email\nsession: header Isogate-Session").
-		with(files{"tests/form.yaml": "", "tests/file.yaml": "", "never.yaml": "- never: {label: personal.name.**, as: allow, destination: support-portal}\n", "tests/session.yaml": `
+		with(files{"tests/form.yaml": "", "tests/file.yaml": "", "tests/session.yaml": `
 test: what a landing keeps
 transit: support-session
 at: 2026-11-02T12:00:00Z

@@ -110,6 +110,18 @@ func (r *reader) readInvariantActions(o object, inv *invariant) {
 	}
 }
 
+// forbids reports whether the invariant forbids what the rules say or what a
+// landing makes of it, and names the one. A landing that seals what is allowed is
+// no leave to allow it: whoever forbade it did not mean that people outside may
+// see the value for a while, nor that it depends on a line in destinations.yaml.
+// A rule that means to seal says so.
+func (inv *invariant) forbids(ruled, enforced isogate.Action) (isogate.Action, bool) {
+	if slices.Contains(inv.as, enforced) {
+		return enforced, true
+	}
+	return ruled, slices.Contains(inv.as, ruled)
+}
+
 // hold checks an invariant by going through every transit it covers and every
 // label it selects. Guards count as possibly true and possibly false, and rules
 // with an end date as in force and as ended, so that the answer holds at any
@@ -131,9 +143,10 @@ func (r *reader) hold(inv invariant, transits []*Transit) {
 		for _, l := range inv.labels {
 			base := t.taxonomy.Treatment(l)
 			for _, m := range []moment{t.moment(0, ^uint32(0)), {}} {
-				v := t.settle([]isogate.Verdict{judge(base, t.rules, m)})
-				if slices.Contains(inv.as, v.Action) && (v.Rule != "" || slices.Contains(carried, l)) {
-					key := v.Action.String() + " " + v.Rule
+				v := judge(base, t.rules, m)
+				action, forbidden := inv.forbids(v.Action, t.settle([]isogate.Verdict{v}).Action)
+				if forbidden && (v.Rule != "" || slices.Contains(carried, l)) {
+					key := action.String() + " " + v.Rule
 					if known := byRule[key]; len(known) == 0 || known[len(known)-1] != l {
 						byRule[key] = append(known, l)
 					}
