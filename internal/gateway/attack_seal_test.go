@@ -284,7 +284,7 @@ func TestAttackSealsOfAnotherSession(t *testing.T) {
 func TestNothingSealedCanBeRead(t *testing.T) {
 	w, l := sealedWorld(t, nil)
 	c := w.Client(isogatetest.Product)
-	r := rand.New(rand.NewPCG(1815, 12)) //nolint:gosec // a test that can be repeated
+	r := rand.New(rand.NewPCG(1815, 12)) // so that it can be repeated
 	places := []string{`"user":{"name":%s}`, `"user":{"nick":%s}`, `"user":{"age":%s}`, `"items":[{"nick":%s},{"nick":%[1]s}]`, `"title":%s`, `"unknown":%s`, `"user":{"phone":%s}`, `"user":[%s]`, `"items":[[%s]]`, `"items":{"nick":%s}`}
 	spell := func(s string) string {
 		switch r.IntN(3) {

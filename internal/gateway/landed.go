@@ -135,4 +135,3 @@ func (p *passage) confirmed() {
 // notConfirmed is why an entry ends otherwise than it should, where the landing
 // has not said that it holds the keys: whoever answered may not have been it.
 const notConfirmed = "the far side did not say that it holds the seal keys that it was sent"
-

@@ -31,11 +31,13 @@ type landing struct {
 	statement *seal.Statement
 	// Inside.
 	sealers map[string]*seal.Sealer
+	single  []*seal.Sealer // by request
 	sent    []seal.ID
 	confirm []seal.ID
 	lost    []string
 	ended   []string
 	sending error
+	record  func(ids []seal.ID) // called by Sending
 	none    bool // no statement is there
 	// Outside.
 	keys     map[seal.ID]*heldKey
@@ -103,7 +105,11 @@ func (l *landing) Key(_ isogate.Destination, c seal.Context) (*seal.Sealer, erro
 		return s, nil
 	}
 	s, err := seal.NewSealer(c, l.statement, nil)
-	if err == nil && !c.ByRequest {
+	switch {
+	case err != nil:
+	case c.ByRequest:
+		l.single = append(l.single, s)
+	default:
 		l.sealers[name] = s
 	}
 	return s, err
@@ -114,6 +120,9 @@ func (l *landing) Sending(_ isogate.Destination, ids []seal.ID) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sent = append(l.sent, ids...)
+	if l.record != nil {
+		l.record(ids)
+	}
 	return l.sending
 }
 

@@ -11,8 +11,8 @@ import (
 // keys values may be sealed under now, and what became of them.
 type Landings interface {
 	// Key gives the key for what c names, of which Window and Made are left open. Of
-	// equal contexts it is mostly the same key; by request it is never. It asks
-	// nobody outside: without a valid statement of the landing it is an error, whose
+	// equal contexts it is mostly the same key; by request it is never, and such a key
+	// is the caller's to destroy when the request has ended. It asks nobody outside: without a valid statement of the landing it is an error, whose
 	// text may be shown to callers.
 	Key(d isogate.Destination, c seal.Context) (*seal.Sealer, error)
 	// Sending is called once per request, right before its entry is recorded, with

@@ -54,7 +54,7 @@ type passage struct {
 	in, body  []byte // body as it came, body as it leaves
 	scratch   []byte
 	revealed  []byte // an answer with its seals turned back
-	streams   bool // the body is larger than Hold and is judged while it leaves
+	streams   bool   // the body is larger than Hold and is judged while it leaves
 	bytesIn   int64
 	bytesOut  int64
 

@@ -79,7 +79,7 @@ func TestWhatDoesNotStayLeavesSealed(t *testing.T) {
 		t.Errorf("Cookie %q", got)
 	}
 	var got struct {
-		User struct{ Email, Name, Nick, Phone, Age string }
+		User  struct{ Email, Name, Nick, Phone, Age string }
 		Items []struct{ Nick *string }
 		State string
 	}
@@ -382,6 +382,65 @@ func TestWhatHasALandingNeedsItsKeys(t *testing.T) {
 	if _, err := gateway.New(cfg); err == nil || !strings.Contains(err.Error(), "Landings") {
 		t.Errorf("a gateway without Landings: %v", err)
 	}
+}
+
+// promise: P16
+func TestAKeyByRequestIsGoneWithTheRequest(t *testing.T) {
+	w, l := sealedWorld(t, nil)
+	for range 2 {
+		resp, text := post(t, w, person)
+		wantStatus(t, resp, text, 200, "")
+	}
+	resp, text := post(t, w, `{"user":{"nick":"a","nick":"b"}}`) // refused when a key has been asked for
+	wantStatus(t, resp, text, 422, "content")
+	w.Stop()
+	if len(l.single) != 3 {
+		t.Fatalf("%d keys by request", len(l.single))
+	}
+	for _, s := range l.single {
+		if s.Sealing() {
+			t.Errorf("the key %v can still seal", s.ID())
+		}
+	}
+	for _, s := range l.sealers {
+		if !s.Sealing() {
+			t.Errorf("the key %v, which others may have, was destroyed", s.ID())
+		}
+	}
+}
+
+// promise: P23
+func TestKeysAreRecordedBeforeTheRequest(t *testing.T) {
+	w, l := sealedWorld(t, nil)
+	l.record = func(ids []seal.ID) {
+		for _, id := range ids {
+			if err := w.Journal.AppendLater(&isogate.Entry{Kind: isogate.KindLanding, Act: "seal key sent", Detail: map[string]string{"key": id.String()}}); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	resp, text := post(t, w, person)
+	wantStatus(t, resp, text, 200, "")
+	seen := map[string]bool{}
+	for _, e := range w.Entries() {
+		seen[e.Detail["key"]] = true
+		for _, u := range e.Seals {
+			if !seen[u.Key] {
+				t.Errorf("the entry %s uses the key %s, which is recorded after it", e.ID, u.Key)
+			}
+		}
+	}
+	if len(seen) != 4 { // and "" of the others
+		t.Errorf("recorded: %v", seen)
+	}
+}
+
+func TestALandingThatComesLaterNeedsItsKeysToo(t *testing.T) {
+	w := world(t, isogatetest.Config{})
+	w.WritePack(sealedPack(newLanding(t).vkey))
+	w.Gateway.Swap(w.Rules())
+	resp, text := post(t, w, person)
+	refused(t, w, resp, text, 503, "no-landing")
 }
 
 func TestSessionsEndByTheProductsWord(t *testing.T) {

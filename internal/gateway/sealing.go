@@ -35,6 +35,13 @@ type sealKey struct {
 var errStopped = errors.New("the walk was broken off")
 
 func (s *sealing) reset() {
+	if s.session == "" {
+		for i := range s.keys {
+			if s.keys[i].of.Handling == isogate.TransitOnly {
+				s.keys[i].passage.Sealer().Destroy() // by request: nobody else has it
+			}
+		}
+	}
 	clear(s.keys) // lets go of the sealers
 	s.keys, s.settled, s.session, s.refused = s.keys[:0], false, "", nil
 	s.left = bounded(s.left)
@@ -242,4 +249,3 @@ func (s *sealing) OpenSeal(scratch []byte, id seal.ID, raw []byte) (seal.Opened,
 	}
 	return seal.Opened{}, seal.Withheld
 }
-
