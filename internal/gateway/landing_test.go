@@ -38,7 +38,7 @@ type landing struct {
 	ended   []string
 	sending error
 	record  func(ids []seal.ID) // called by Sending
-	none    bool // no statement is there
+	none    bool                // no statement is there
 	// Outside.
 	keys     map[seal.ID]*heldKey
 	arrivals [][]seal.Arrival
