@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/journal"
 )
@@ -19,7 +20,7 @@ type journalFollow struct{ *journal.Journal }
 
 // Follow implements [consent.Journal].
 func (j journalFollow) Follow(ctx context.Context, from uint64, every time.Duration, f func(consent.Batch) error) error {
-	return j.Reader.Follow(ctx, from, every, func(b journal.Batch) error { return f(consent.Batch(b)) })
+	return j.Reader.Follow(ctx, isogate.KindConsent, from, every, func(b journal.Batch) error { return f(consent.Batch(b)) })
 }
 
 // newLedger makes the ledger over a journal, as the configuration has it.
@@ -47,7 +48,7 @@ func readState(ctx context.Context, cfg *config) (*consent.State, error) {
 	}
 	defer r.Close()
 	s, whole := &consent.State{}, errors.New("whole")
-	err = r.Follow(ctx, 0, time.Second, func(b journal.Batch) error {
+	err = r.Follow(ctx, isogate.KindConsent, 0, time.Second, func(b journal.Batch) error {
 		for i := range b.Entries {
 			a, err := consent.ReadAct(&b.Entries[i])
 			if err != nil {

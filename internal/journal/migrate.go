@@ -23,8 +23,8 @@ const versionTable = "migration"
 
 // The versions that this program reads and writes.
 const (
-	sqliteLatest   = 2
-	postgresLatest = 1
+	sqliteLatest   = 3
+	postgresLatest = 2
 )
 
 // dialect is the migrations of one kind of database.

@@ -15,10 +15,10 @@ const gatherTurns = 64
 
 // item is one entry on its way to the database.
 type item struct {
-	tail      []byte // what follows the head; see encode.go
-	announced bool   // every gateway must hear of it; see announced
-	later     bool   // nobody waits for it: it is tried again until it is durable
-	doubtful  bool   // it was in a transaction of which nobody knows whether it was committed
+	tail      []byte            // what follows the head; see encode.go
+	announced isogate.EntryKind // every gateway must hear of it; see announced
+	later     bool              // nobody waits for it: it is tried again until it is durable
+	doubtful  bool              // it was in a transaction of which nobody knows whether it was committed
 	// Set by the store when the group is written.
 	id isogate.EntryID
 	at time.Time
@@ -68,7 +68,7 @@ func (g *group) each(f func(it *item)) {
 
 // announces reports whether every gateway must hear of one of the entries.
 func (g *group) announces() (yes bool) {
-	g.each(func(it *item) { yes = yes || it.announced })
+	g.each(func(it *item) { yes = yes || it.announced != "" })
 	return yes
 }
 
