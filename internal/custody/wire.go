@@ -167,7 +167,7 @@ type registerPage struct {
 const maxRows = 500
 
 func (c *Custody) register(ctx context.Context, s *site, after string) (p registerPage, err error) {
-	target := "/.isogate/register?max=" + strconv.Itoa(maxRows)
+	target := "/.isogate/register?limit=" + strconv.Itoa(maxRows)
 	if after != "" {
 		target += "&after=" + url.QueryEscape(after)
 	}

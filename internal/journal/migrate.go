@@ -24,6 +24,7 @@ const versionTable = "migration"
 // The versions that this program reads and writes.
 const (
 	sqliteLatest   = 3
+	outboxKinds    = 3 // from which on the outbox has kinds
 	postgresLatest = 2
 )
 
