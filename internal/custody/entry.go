@@ -54,9 +54,6 @@ const actor = "isogate serve"
 // entry has at most 64 KiB, and quotes are escaped in it.
 const plainNote = 16 << 10
 
-// maxNote is the largest receipt that is taken, in bytes.
-const maxNote = 512 << 10
-
 // keysPerEntry is how many keys one entry names at the most.
 const keysPerEntry = 500
 
@@ -154,8 +151,8 @@ func NoteOf(e *isogate.Entry) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("entry %s: its note: %w", e.ID, err)
 	}
-	text, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(raw)), maxNote+1))
-	if err != nil || len(text) > maxNote {
+	text, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(raw)), seal.MaxReceipt+1))
+	if err != nil || len(text) > seal.MaxReceipt {
 		return nil, fmt.Errorf("entry %s: its note cannot be inflated", e.ID)
 	}
 	return text, nil

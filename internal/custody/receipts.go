@@ -60,8 +60,8 @@ func (c *Custody) head(s *site) (h Head) {
 // check verifies a receipt that must continue a chain. It is nil for one that is
 // recorded already.
 func (c *Custody) check(s *site, head Head, text []byte) (*seal.Receipt, error) {
-	if len(text) > maxNote {
-		return nil, fmt.Errorf("the receipt after number %d is longer than %d bytes", head.Number, maxNote)
+	if len(text) > seal.MaxReceipt {
+		return nil, fmt.Errorf("the receipt after number %d is longer than %d bytes", head.Number, seal.MaxReceipt)
 	}
 	r, err := seal.OpenReceipt(text, s.Key)
 	switch {

@@ -118,14 +118,11 @@ func (c *Custody) fetch(ctx context.Context, s *site) (*seal.Statement, error) {
 		return nil, errors.New("the landing's statement is of another destination; give the landing the name that the pack has")
 	case !now.Before(st.NotAfter):
 		return nil, fmt.Errorf("the landing's statement was over at %s; compare the clocks", st.NotAfter.UTC().Format(time.RFC3339))
-	case now.Add(skew).Before(st.NotBefore):
+	case now.Before(st.NotBefore):
 		return nil, fmt.Errorf("the landing's statement begins at %s only; compare the clocks", st.NotBefore.UTC().Format(time.RFC3339))
 	}
 	return st, nil
 }
-
-// skew is by how much a landing's clock may be ahead.
-const skew = time.Minute
 
 type receiptList struct {
 	Receipts []string `json:"receipts"`
