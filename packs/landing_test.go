@@ -1,0 +1,82 @@
+package packs_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/obfuscate"
+	"github.com/isogate/isogate/internal/policy"
+	"github.com/isogate/isogate/packs"
+)
+
+// landingKey is a verifier key whose private half nobody uses.
+const landingKey = "support-landing.example+3eb304c7+Aa03HmV1jTEiiVqgP1xg45rBwlAnDJyy4C9MgRD2LVbO"
+
+// landed writes the reference pack with a landing before the portal, as a
+// deployment adds it: in destinations.yaml alone.
+func landed(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, packs.Reference()); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "destinations.yaml")
+	src, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const at = "    url: https://support.example\n"
+	with := strings.Replace(string(src), at, at+"    landing: {public_key: "+landingKey+"}\n", 1)
+	if with == string(src) {
+		t.Fatalf("no place for a landing in %s", src)
+	}
+	if err := os.WriteFile(file, []byte(with), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "tests")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "tests"), os.DirFS("testdata/landing")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestALandingKeepsTheSupportTable: the table holds as shipped, and a landing makes
+// it hold by cryptography.
+//
+// promise: P16, P17, P18, P19, P41
+func TestALandingKeepsTheSupportTable(t *testing.T) {
+	dir := landed(t)
+	if n := runCases(t, dir); n != 5 {
+		t.Errorf("%d cases passed", n)
+	}
+	p, err := policy.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tr := range p.Plan().Transits() {
+		for _, leaf := range tr.Leaves(now, policy.Limit{Persist: true, EndUserData: true}) {
+			if leaf.Action > isogate.Token && leaf.Handling != "" && leaf.Enforced == "" {
+				t.Errorf("%s: %s leaves as %s, which is declared only", tr.Name, leaf.Label, leaf)
+			}
+		}
+	}
+}
+
+// A seal is text that fits where an account stood, in a path as anywhere.
+func TestASealFitsInAPath(t *testing.T) {
+	w := open(t, landed(t))
+	const path = "/v1/users/557058:f58131cb/tickets"
+	out, err := w.preview(transit{"support-portal", "GET", path}, policy.Request{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	account := strings.TrimSuffix(strings.TrimPrefix(out.Path, "/v1/users/"), "/tickets")
+	if !obfuscate.IsSeal(account) {
+		t.Errorf("the path is %s", out.Path)
+	}
+}
