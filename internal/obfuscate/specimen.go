@@ -22,7 +22,7 @@ const (
 // for a value that is too long for a seal and for a label without keys.
 func (o *Obfuscator) Specimen(dst []byte, v *isogate.Verdict, val isogate.Value) ([]byte, bool) {
 	keys := o.labels[v.Label]
-	bucket, ok := bucketFor(sealHead + len(v.Label) + len(val.Text))
+	bucket, ok := BucketFor(sealHead + len(v.Label) + len(val.Text))
 	if keys == nil || !ok {
 		return dst, false
 	}
@@ -33,8 +33,8 @@ func (o *Obfuscator) Specimen(dst []byte, v *isogate.Verdict, val isogate.Value)
 	iv, text := s.buf[tagSize:headSize], s.buf[headSize:]
 	raw := slices.Concat([]byte(specimenHome), iv[:12], []byte{0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1}, text, iv)
 	dst = append(dst, sealPrefix...)
-	dst = append(dst, bucketChar(bucket))
-	return appendBase32(dst, raw), true
+	dst = append(dst, bucket.Char())
+	return AppendBase32(dst, raw), true
 }
 
 // IsSeal reports whether a text has the form of one seal, or of a specimen of one.
@@ -43,9 +43,9 @@ func IsSeal(s string) bool {
 	if !ok || body == "" {
 		return false
 	}
-	bucket := base32Value(body[0])
-	if bucket == notBase32 {
+	bucket, ok := BucketOf(body[0])
+	if !ok {
 		return false
 	}
-	return len(body) == 1+encodedLen(sealOverhead+buckets[bucket]) && base32Run([]byte(body)) == len(body)
+	return len(body) == 1+Base32Len(sealOverhead+bucket.Size()) && Base32Run([]byte(body)) == len(body)
 }
