@@ -13,6 +13,7 @@ import (
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/journal"
+	"github.com/isogate/isogate/internal/tenant"
 )
 
 // journalFollow is the journal as the ledger sees it.
@@ -70,9 +71,18 @@ func readState(ctx context.Context, cfg *config) (*consent.State, error) {
 // reachLedger is how long a command waits until its ledger has read the journal.
 const reachLedger = time.Minute
 
+// opened is what a command has opened that no gateway has open.
+type opened struct {
+	cfg     *config
+	keys    *tenant.Keyring
+	journal *journal.Journal
+	ledger  *consent.Ledger
+	now     func() time.Time
+}
+
 // withLedger opens the journal, and runs it and its ledger while do runs. The error
 // is [journal.ErrInUse] where a gateway has it open.
-func withLedger(ctx context.Context, cfg *config, now func() time.Time, logger *slog.Logger, do func(context.Context, *consent.Ledger) error) (err error) {
+func withLedger(ctx context.Context, cfg *config, now func() time.Time, logger *slog.Logger, do func(context.Context, *opened) error) (err error) {
 	if _, err := os.Stat(keysDir(cfg)); err != nil {
 		return fmt.Errorf("tenant %s has no keys in %s; make them with isogate tenant create", cfg.Tenant, keysDir(cfg))
 	}
@@ -111,7 +121,7 @@ func withLedger(ctx context.Context, cfg *config, now func() time.Time, logger *
 	go func() { follower <- ledger.Run(ledgerCtx) }()
 	err = reach(ctx, ledger)
 	if err == nil {
-		err = do(ctx, ledger)
+		err = do(ctx, &opened{cfg, keys, j, ledger, now})
 	}
 	stopLedger()
 	err = errors.Join(err, <-follower)

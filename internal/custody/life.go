@@ -18,28 +18,28 @@ type Reader interface {
 
 // Life is what became of what left with one release, as far as landings have stated it.
 type Life struct {
-	Keys   []KeyLife
-	Fields []FieldLife // in the order of the entry's fields
+	Keys   []KeyLife   `json:"keys"`
+	Fields []FieldLife `json:"fields"` // in the order of the entry's fields
 }
 
 // KeyLife is what became of one seal key that the release used.
 type KeyLife struct {
-	ID       string
-	Request  uint64 // which request under the key the release was
-	Handling string
-	TTL      string
-	Sent     isogate.EntryID // that says that the key left; "" if it was not found
-	Due      time.Time       // when it must be destroyed at the latest; zero if that was not found
+	ID       string          `json:"id"`
+	Request  uint64          `json:"request"` // which request under the key the release was
+	Handling string          `json:"handling"`
+	TTL      string          `json:"ttl,omitempty"`
+	Sent     isogate.EntryID `json:"sent,omitempty"` // that says that the key left; "" if it was not found
+	Due      time.Time       `json:"due,omitzero"`   // when it must be destroyed at the latest; zero if that was not found
 	// Ended is when the landing destroyed it, as it states in receipt number Receipt,
 	// which the entry In recorded; zero while there is no such receipt.
-	Ended   time.Time
-	Cause   string
-	Receipt uint64
-	In      isogate.EntryID
+	Ended   time.Time       `json:"ended,omitzero"`
+	Cause   string          `json:"cause,omitempty"`
+	Receipt uint64          `json:"receipt,omitempty"`
+	In      isogate.EntryID `json:"receipt_entry,omitempty"`
 	// Refused says that the landing did not take the key, so that nothing of it is there.
-	Refused bool
+	Refused bool `json:"refused,omitempty"`
 	// Overdue is the entry that says that the receipt has not come in time.
-	Overdue isogate.EntryID
+	Overdue isogate.EntryID `json:"overdue,omitempty"`
 }
 
 // How a field's handling is kept.
@@ -52,14 +52,15 @@ const (
 // FieldLife is what became of one field's values.
 type FieldLife struct {
 	isogate.Field
-	Kept string
-	Key  int // index in Life.Keys of the key that it is sealed under; -1 if there is none
+	Kept string `json:"kept,omitempty"`
+	Key  int    `json:"key"` // index in Life.Keys of the key that it is sealed under; -1 if there is none
 	// Revealed is how many values of the field's label, that left with this release
 	// under the key, were shown, to how many viewers, and when first and last. Fields
 	// of one label and handling cannot be told apart: each shows the sum.
-	Revealed    uint64
-	Viewers     []string
-	First, Last time.Time
+	Revealed uint64    `json:"revealed,omitempty"`
+	Viewers  []string  `json:"viewers,omitempty"`
+	First    time.Time `json:"first,omitzero"`
+	Last     time.Time `json:"last,omitzero"`
 }
 
 // How the entries of a release's keys are looked for: a key that was sent before it
