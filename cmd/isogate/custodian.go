@@ -135,5 +135,10 @@ func withCustody(ctx context.Context, o *opened, logger *slog.Logger, do func(cu
 		stop()
 		err = errors.Join(err, <-ran)
 	}()
+	reading, done := context.WithTimeout(ctx, reachLedger)
+	defer done()
+	if err := c.Reach(reading); err != nil {
+		return err
+	}
 	return do(custodian{c})
 }

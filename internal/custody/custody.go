@@ -307,6 +307,23 @@ func (c *Custody) take(b journal.Batch) error {
 	return nil
 }
 
+// Reach waits until all that is in the journal is known here, while Run runs.
+func (c *Custody) Reach(ctx context.Context) error {
+	for {
+		c.mu.Lock()
+		whole, next := c.whole, c.next
+		c.mu.Unlock()
+		if whole {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("custody: the journal has not been read: %w", ctx.Err())
+		case <-next:
+		}
+	}
+}
+
 // caughtUp reports whether the state has all that was in the journal at the last look.
 func (c *Custody) caughtUp() bool {
 	c.mu.Lock()
