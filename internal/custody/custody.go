@@ -39,7 +39,10 @@ type Journal interface {
 	Append(ctx context.Context, e *isogate.Entry) error
 	// AppendLater has e durable no later than any entry that is appended after it.
 	AppendLater(e *isogate.Entry) error
-	// Follow calls f with the entries of a kind from a seq on.
+	// List and Get read it, as Follow does, which calls f with the entries of a kind
+	// from a seq on.
+	List(ctx context.Context, f journal.Filter) ([]isogate.Entry, error)
+	Get(ctx context.Context, id isogate.EntryID) (isogate.Entry, error)
 	Follow(ctx context.Context, kind isogate.EntryKind, from uint64, every time.Duration, f func(journal.Batch) error) error
 }
 
@@ -99,6 +102,8 @@ type Config struct {
 	// MaxKeys bounds the keys that this gateway keeps for use, by destination; the one
 	// used longest ago gives way, and its session gets a new one. 0 is DefaultMaxKeys.
 	MaxKeys int
+
+	summaryEvery int // entries
 }
 
 // Custody is what the outside holds of one tenant. It is safe for concurrent use,
@@ -133,6 +138,9 @@ func New(cfg Config, landings ...Landing) (*Custody, error) {
 	}
 	if cfg.MaxKeys <= 0 {
 		cfg.MaxKeys = DefaultMaxKeys
+	}
+	if cfg.summaryEvery <= 0 {
+		cfg.summaryEvery = summaryEvery
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -290,11 +298,21 @@ func (c *Custody) take(b journal.Batch) error {
 		c.state.Revision = b.UpTo
 	}
 	c.whole = !b.More
+	var save *isogate.Entry
+	if c.whole && c.state.unsaved >= c.cfg.summaryEvery {
+		save = c.state.summary()
+		c.state.unsaved = 0
+	}
 	if len(b.Entries) > 0 || c.whole {
 		close(c.next)
 		c.next = make(chan struct{})
 	}
 	c.mu.Unlock()
+	if save != nil {
+		if err := c.cfg.Journal.AppendLater(save); err != nil {
+			c.cfg.Logger.Warn("a summary is not recorded; the next start takes longer", slog.Any("error", err))
+		}
+	}
 	for _, err := range errs {
 		c.cfg.Logger.Error("a landing entry says what cannot be, and is left out", slog.Any("error", err))
 	}

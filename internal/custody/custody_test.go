@@ -134,6 +134,36 @@ func TestARestartForgetsNoKey(t *testing.T) {
 	}
 }
 
+// Summaries are written as entries are, and a start uses the last one: it reads a few
+// entries and knows what is open, and where the chain of receipts stands.
+func TestAStartReadsFromASummary(t *testing.T) {
+	f, dir := newFar(t), t.TempDir()
+	often := func(c *Config) { c.summaryEvery = 10 }
+	in := f.gateway(dir, often)
+	open := in.key(in.session(in.custody.SessionDigest(support, "stays")))
+	for range 25 {
+		s := in.key(seal.Context{Tenant: acme, Destination: support, Transit: login, Handling: isogate.TransitOnly, ByRequest: true})
+		in.sends(f, s)
+		f.states(destroyed(s.ID(), seal.CauseRequest))
+	}
+	in.sends(f, open)
+	eventually(t, "the receipts", func() bool { return in.standing().Receipt == 25 && in.standing().KeysOut == 1 })
+	eventually(t, "summaries", func() bool { return len(in.acts(ActSummary)) >= 2 })
+	in.stop()
+	in = f.gateway(dir, often)
+	eventually(t, "the state", func() bool { return in.standing().KeysOut == 1 })
+	if st := in.standing(); st.Receipt != 25 {
+		t.Errorf("got %+v", st)
+	}
+	in.custody.read(func(s *State) {
+		if s.known == 0 {
+			t.Error("no summary was used")
+		}
+	})
+	f.states(destroyed(open.ID(), seal.CauseMax))
+	eventually(t, "the last receipt", func() bool { return in.standing().KeysOut == 0 })
+}
+
 // Two gateways of one tenant ask the same landing. Each receipt counts once, and a
 // session that one of them ends is ended for both.
 func TestTwoGateways(t *testing.T) {

@@ -27,6 +27,7 @@ const (
 	ActGivenUp = "receipt given up" // and is not waited for any more
 	ActEnded   = "session ended"    // the landing was told that a session is over
 	ActErase   = "erasure asked"    // an administrator wants identifiers erased
+	ActSummary = "custody summary"  // where a gateway that starts may begin to read
 )
 
 // The members of an entry's detail.
@@ -45,6 +46,10 @@ const (
 	inRows     = "identifiers"   // one a line: label, space, token
 	inSignedIn = "signed_in"
 	inLabel    = "label"
+	inFrom     = "from"     // the seq of the oldest entry about what is open
+	inUpTo     = "up_to"    // the seq behind the last entry that the summary knows
+	inChains   = "chains"   // one a line: destination, landing, number, digest, time, entry, events
+	inErasures = "erasures" // settled ones, one a line: entry, receipt, time
 )
 
 // actor is who writes what happens by itself.

@@ -234,3 +234,55 @@ func TestEntriesThatCannotBeRead(t *testing.T) {
 		t.Errorf("%d errors of %d, %d keys: %v", len(errs), len(bad), len(s.keys), errs)
 	}
 }
+
+// A gateway that starts with a summary, taken at any moment and with entries behind it
+// that the summary did not know, has the state of one that read everything.
+func TestASummaryIsAsGoodAsTheWhole(t *testing.T) {
+	for seed := range uint64(40) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		list, _ := history(t, newFar(t), rng, 150)
+		whole := &State{}
+		cut := 1 + rng.IntN(len(list)-1)
+		if errs := whole.Fold(list[:cut]...); errs != nil {
+			t.Fatal(errs)
+		}
+		save := whole.summary()
+		later := min(len(list), cut+rng.IntN(10)) // recorded before the summary was
+		save.Seq, save.Tenant = list[later-1].Seq+1, acme
+		if errs := whole.Fold(list[cut:]...); errs != nil {
+			t.Fatal(errs)
+		}
+		s, from, err := restored(save, func(id isogate.EntryID) (isogate.Entry, error) {
+			i := slices.IndexFunc(list, func(e isogate.Entry) bool { return e.ID == id })
+			return list[i], nil
+		})
+		if err != nil {
+			t.Fatal(seed, err)
+		}
+		rest := slices.DeleteFunc(slices.Clone(list), func(e isogate.Entry) bool { return e.Seq < from })
+		at := slices.IndexFunc(rest, func(e isogate.Entry) bool { return e.Seq > save.Seq })
+		if at < 0 {
+			at = len(rest)
+		}
+		if errs := s.Fold(slices.Insert(rest, at, *save)...); errs != nil {
+			t.Fatal(seed, errs)
+		}
+		sameKeys := maps.EqualFunc(whole.keys, s.keys, func(a, b key) bool {
+			return *a.place == *b.place && a.due == b.due && a.seq == b.seq && a.noted == b.noted && a.session == b.session
+		})
+		if !sameKeys || !reflect.DeepEqual(whole.Erasures(), s.Erasures()) || whole.Revision != s.Revision && save.Seq < whole.Revision {
+			t.Fatalf("seed %d: cut at %d of %d, from seq %d: the states differ:\n%+v\n%+v", seed, cut, len(list), from, whole, s)
+		}
+		for c, h := range whole.chains {
+			if got := s.Head(c); got.Number != h.Number || got.Digest != h.Digest || !got.At.Equal(h.At) || got.Events != h.Events || got.Entry != h.Entry {
+				t.Fatalf("seed %d: the chain stands at %+v, want %+v", seed, got, *h)
+			}
+		}
+	}
+	// One that says what cannot be is not used.
+	for _, bad := range []map[string]string{{}, {inFrom: "9", inUpTo: "5"}, {inFrom: "1", inUpTo: "999"}, {inFrom: "1", inUpTo: "5", inChains: "x\n"}, {inFrom: "1", inUpTo: "5", inErasures: "x\n"}} {
+		if _, _, err := restored(&isogate.Entry{Seq: 10, Detail: bad}, nil); err == nil {
+			t.Errorf("%v was used", bad)
+		}
+	}
+}

@@ -23,7 +23,10 @@ func (c *Custody) Run(ctx context.Context) error {
 		defer close(done)
 		c.tendAll(ctx)
 	}()
-	err := c.cfg.Journal.Follow(ctx, isogate.KindLanding, 0, follow, c.take)
+	from, err := c.begin(ctx)
+	if err == nil {
+		err = c.cfg.Journal.Follow(ctx, isogate.KindLanding, from, follow, c.take)
+	}
 	ended := ctx.Err() != nil
 	stop()
 	<-done

@@ -26,6 +26,9 @@ type State struct {
 	chains   map[Chain]*Head
 	erasures map[isogate.EntryID]*Erasure
 	done     []isogate.EntryID // erasures that are settled, oldest first
+
+	known   uint64 // entries below it were known to the summary that the state began with
+	unsaved int    // entries since the last summary
 }
 
 // keptErasures is how many settled erasures are remembered; the journal has them all.
@@ -91,6 +94,7 @@ type Erasure struct {
 	State       string
 	Settled     time.Time // when the service confirmed it, as the landing states
 	Receipt     uint64    // number of the receipt that says so
+	seq         uint64
 }
 
 // news is what a batch brought that others than the state must know.
@@ -107,10 +111,7 @@ func (s *State) Fold(entries ...isogate.Entry) []error {
 }
 
 func (s *State) fold(entries []isogate.Entry) (n news, errs []error) {
-	if s.keys == nil {
-		s.keys, s.sessions, s.places = map[seal.ID]key{}, map[string][]seal.ID{}, map[place]*place{}
-		s.chains, s.erasures = map[Chain]*Head{}, map[isogate.EntryID]*Erasure{}
-	}
+	s.init()
 	for i := range entries {
 		e := &entries[i]
 		if e.Seq < s.Revision || e.Kind != isogate.KindLanding {
@@ -124,7 +125,15 @@ func (s *State) fold(entries []isogate.Entry) (n news, errs []error) {
 	return n, errs
 }
 
+func (s *State) init() {
+	if s.keys == nil {
+		s.keys, s.sessions, s.places = map[seal.ID]key{}, map[string][]seal.ID{}, map[place]*place{}
+		s.chains, s.erasures = map[Chain]*Head{}, map[isogate.EntryID]*Erasure{}
+	}
+}
+
 func (s *State) one(e *isogate.Entry, n *news) error {
+	s.unsaved++
 	switch e.Act {
 	case ActSent:
 		return s.sent(e)
@@ -152,7 +161,11 @@ func (s *State) one(e *isogate.Entry, n *news) error {
 		if err != nil {
 			return err
 		}
-		s.erasures[e.ID] = &Erasure{ID: e.ID, Destination: e.Destination, By: e.Actor, Reason: e.Reason, At: e.Time, Rows: rows, State: ErasureAsked}
+		if s.erasures[e.ID] == nil {
+			s.erasures[e.ID] = &Erasure{ID: e.ID, Destination: e.Destination, By: e.Actor, Reason: e.Reason, At: e.Time, Rows: rows, State: ErasureAsked, seq: e.Seq}
+		}
+	case ActSummary:
+		s.unsaved = 0
 	}
 	// What a newer release records beside these is not for this one to know.
 	return nil
@@ -221,6 +234,14 @@ func (s *State) receipt(e *isogate.Entry) error {
 		return err
 	}
 	h := s.head(Chain{e.Destination, e.Detail[inLanding]})
+	if e.Seq < s.known {
+		// The chain was followed before the summary, which says where it stood; only what
+		// became of keys sent since its beginning is read again.
+		for i := range r.Events {
+			s.event(e.Destination, r.Number, &r.Events[i])
+		}
+		return nil
+	}
 	switch {
 	case r.Number <= h.Number:
 		if r.Number == h.Number && e.Detail[inDigest] != h.Digest {

@@ -40,7 +40,8 @@ const (
 // whenever there is news, and without any when a span of every has passed since the
 // last look began, for each call is proof that the journal was in reach at Batch.At. While it is not, f is not
 // called, and Follow tries again. From a shared journal it reads what the primary
-// has committed.
+// has committed. A landing entry that nobody waits for ([Journal.AppendLater]) is no
+// news by itself: it is found when the next look is.
 //
 // It ends with nil when ctx does, with f's error, or with one that is [ErrPutBack]
 // when entries that it delivered are no longer there. Entries of kind consent and

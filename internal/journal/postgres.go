@@ -235,6 +235,8 @@ func (s *postgresStore) write(ctx context.Context, g *group, base uint64, last p
 	b.Queue(`INSERT INTO entry (seq, body) SELECT $1::bigint + n - 1, body FROM unnest($2::bytea[]) WITH ORDINALITY AS t (body, n)`, int64(base), s.bodies) //nolint:gosec // sizes fit
 	if len(s.seqs) > 0 {
 		b.Queue(`INSERT INTO outbox (kind, seq) SELECT * FROM unnest($1::text[], $2::bigint[])`, s.kinds, s.seqs)
+	}
+	if g.rings() {
 		b.Queue(`SELECT pg_notify($1, '')`, s.at.channel())
 	}
 	b.Queue(`UPDATE head SET next = $1, last = $2 WHERE one`, int64(base)+int64(g.size()), string(last.id)) //nolint:gosec // sizes fit

@@ -66,9 +66,11 @@ func (g *group) each(f func(it *item)) {
 	}
 }
 
-// announces reports whether every gateway must hear of one of the entries.
-func (g *group) announces() (yes bool) {
-	g.each(func(it *item) { yes = yes || it.announced != "" })
+// rings reports whether followers must hear of one of the entries at once. Of an
+// entry that nobody waits for they hear when they look the next time, unless it is a
+// consent: of landing entries there may be one for each release.
+func (g *group) rings() (yes bool) {
+	g.each(func(it *item) { yes = yes || it.announced == isogate.KindConsent || it.announced != "" && !it.later })
 	return yes
 }
 
