@@ -11,7 +11,8 @@ import (
 // landingCmd runs what stands outside, in front of a service: it holds the keys of
 // what is sealed, shows it to whoever may see it, and destroys them.
 type landingCmd struct {
-	Init landingInitCmd `cmd:"" help:"Make the landing's key, so that packs can name its public half before the first start."`
+	Serve landingServeCmd `cmd:"" default:"withargs" help:"Run the landing in front of a service, outside."`
+	Init  landingInitCmd  `cmd:"" help:"Make the landing's key, so that packs can name its public half before the first start."`
 }
 
 type landingInitCmd struct {

@@ -21,9 +21,13 @@ type landingConfig struct {
 	Landing string `yaml:"landing"`
 	// Destination is what packs call the service behind it.
 	Destination isogate.Destination `yaml:"destination"`
-	// State is the directory of the landing's key, its temporary keys, receipts and
-	// register; "state" by default.
+	// State is the directory of the landing's key, receipts and register; "state" by
+	// default.
 	State string `yaml:"state"`
+	// Keep is the directory where temporary keys outlive the process, but not the boot
+	// of the machine: best one in memory, such as /run/isogate-landing. "" ends them
+	// with the process.
+	Keep string `yaml:"keep"`
 	// Tenants are whose gateways may come.
 	Tenants []landingTenantConfig `yaml:"tenants"`
 	// Gateways is the edge towards gateways.
@@ -73,11 +77,11 @@ type viewerConfig struct {
 	Name string `yaml:"name"`
 	// TokenSHA256 is the SHA-256 of the viewer's token, in hex.
 	TokenSHA256 string `yaml:"token_sha256"`
-	// Tenants are those of whose data the viewer may see something; all by default.
+	// Tenants are those of whose data the viewer may see something; ["*"] is each.
 	Tenants []isogate.Tenant `yaml:"tenants"`
-	// Labels are patterns of what the viewer may see; nothing by default.
+	// Labels are patterns of what the viewer may see.
 	Labels []isogate.LabelPattern `yaml:"labels"`
-	// Transits are those by which it must have come; all by default.
+	// Transits are those by which it must have come; ["*"] is each.
 	Transits []isogate.Transit `yaml:"transits"`
 }
 
@@ -243,8 +247,11 @@ func (c *landingConfig) checkViewers(bad func(format string, args ...any), tenan
 			bad("%s.token_sha256: another viewer has the same token; give each their own, so that receipts say who it was", at)
 		}
 		names[a.Name], tokens[a.TokenSHA256] = true, true
+		if len(a.Tenants) == 0 || len(a.Transits) == 0 {
+			bad("%s: tenants and transits are both needed: list names, or [\"*\"] for each", at)
+		}
 		for j, t := range a.Tenants {
-			if !tenants[t] {
+			if t != "*" && !tenants[t] {
 				bad("%s.tenants[%d]: %q is none of tenants", at, j, t)
 			}
 		}
@@ -257,6 +264,9 @@ func (c *landingConfig) checkViewers(bad func(format string, args ...any), tenan
 			}
 		}
 		for j, t := range a.Transits {
+			if t == "*" {
+				continue
+			}
 			if err := isogate.CheckName(string(t), false); err != nil {
 				bad("%s.transits[%d]: %w", at, j, err)
 			}
@@ -347,7 +357,7 @@ func (c *landingConfig) defaults() {
 
 // resolve makes every path of the file relative to the file's own directory.
 func (c *landingConfig) resolve(dir string) {
-	for _, p := range []*string{&c.State, &c.Gateways.TLS.Cert, &c.Gateways.TLS.Key, &c.Gateways.TLS.ClientCA, &c.Viewers.TLS.Cert, &c.Viewers.TLS.Key,
+	for _, p := range []*string{&c.State, &c.Keep, &c.Gateways.TLS.Cert, &c.Gateways.TLS.Key, &c.Gateways.TLS.ClientCA, &c.Viewers.TLS.Cert, &c.Viewers.TLS.Key,
 		&c.Service.Roots, &c.Service.TLS.Cert, &c.Service.TLS.Key} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)

@@ -16,7 +16,7 @@ gateways: {listen: "10.0.0.1:8443", tls: {cert: l.pem, key: l.key, client_ca: g.
 viewers:
   listen: 127.0.0.1:8080
   allowed:
-    - {name: agents, token_sha256: 4a9d8c2c0a5b1e7f3d6b8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f901a2b3c4, labels: ["personal.**"], tenants: [acme]}
+    - {name: agents, token_sha256: 4a9d8c2c0a5b1e7f3d6b8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f901a2b3c4, labels: ["personal.**"], tenants: [acme], transits: ["*"]}
 service: {url: "http://127.0.0.1:9000", listen: "127.0.0.1:8082", token_sha256: 5a9d8c2c0a5b1e7f3d6b8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f901a2b3c4}
 acknowledges: [personal.contact.*]
 erase: {url: "https://portal.internal/erasures"}
@@ -54,6 +54,7 @@ func TestLandingMistakes(t *testing.T) {
 		{"anonymous", "listen: 127.0.0.1:8080", "listen: 127.0.0.1:8080\n  anonymous: allow", "use refuse or sealed"},
 		{"no labels", "labels: [\"personal.**\"], ", "", "the viewer would see nothing"},
 		{"bad pattern", "\"personal.**\"", "\"personal.**.x\"", "labels[0]: "},
+		{"no transits", ", transits: [\"*\"]", "", "tenants and transits are both needed"},
 		{"unknown tenant", "tenants: [acme]", "tenants: [amce]", `"amce" is none of tenants`},
 		{"token in the clear", "4a9d8c2c0a5b1e7f3d6b8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f901a2b3c4", "hunter2", "sha256sum"},
 		{"one token for two", "5a9d8c2c", "4a9d8c2c", "service.token_sha256: a viewer has the same"},
