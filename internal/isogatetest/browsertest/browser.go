@@ -134,17 +134,13 @@ func (b *Browser) Fill(selector, text string) {
 // Text is what a person reads on the page.
 func (b *Browser) Text() string {
 	b.tb.Helper()
-	var text string
-	b.Do("read the page", chromedp.Evaluate(`document.body.innerText`, &text))
-	return text
+	return b.Script(`document.body.innerText`)
 }
 
 // Source is the document as the browser has it.
 func (b *Browser) Source() string {
 	b.tb.Helper()
-	var text string
-	b.Do("read the document", chromedp.Evaluate(`document.documentElement.outerHTML`, &text))
-	return text
+	return b.Script(`document.documentElement.outerHTML`)
 }
 
 // Number is what a script says.
@@ -153,6 +149,14 @@ func (b *Browser) Number(script string) float64 {
 	var n float64
 	b.Do(script, chromedp.Evaluate(script, &n))
 	return n
+}
+
+// Script is what a script says, as text.
+func (b *Browser) Script(script string) string {
+	b.tb.Helper()
+	var s string
+	b.Do(script, chromedp.Evaluate(script, &s))
+	return s
 }
 
 // Cookies are the page's, as "name HttpOnly Secure SameSite" with what does not
