@@ -65,7 +65,7 @@ func (d *demo) story() []scene {
 			method: "POST", path: to + "/v1/tickets/1001/comments",
 			body:     `{"comment":{"body":"It is the March payslip, employee 4711.","public":true}}`,
 			status:   201,
-			withheld: []string{"March", "4711"},
+			withheld: []string{"March payslip", "employee 4711"},
 			returned: []string{"March payslip"},
 		},
 		{
