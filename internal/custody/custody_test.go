@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -340,6 +341,37 @@ func TestAReceiptThatDoesNotComeIsAnAlarm(t *testing.T) {
 	l, err := ReadLife(t.Context(), in.journal, &e)
 	if err != nil || l.Keys[0].Overdue == "" || l.Keys[0].Cause != "never-held" {
 		t.Errorf("got %+v, %v", l, err)
+	}
+}
+
+// An alarm is one entry for each key, however long the landing says nothing; after a
+// month it is given up, so that what is waited for has an end.
+func TestAnAlarmIsRecordedOnce(t *testing.T) {
+	f := newFar(t)
+	f.set(func() { f.max, f.idle, f.silent = time.Second, time.Second, true })
+	var ahead atomic.Int64
+	in := f.gateway(t.TempDir(), func(c *Config) {
+		c.Grace = time.Millisecond
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	s := in.key(in.session(in.custody.SessionDigest(support, "s")))
+	in.sends(f, s)
+	eventually(t, "the alarm", func() bool { return len(in.acts(ActOverdue)) > 0 })
+	looks := func() {
+		for range 5 {
+			eventually(t, "another look", func() bool { return len(in.custody.hold().ask) == 0 })
+			signal(in.custody.hold().ask)
+		}
+	}
+	looks()
+	if st := in.standing(); len(in.acts(ActOverdue)) != 1 || st.KeysOverdue != 1 || len(st.Overdue) != 1 || !st.Overdue[0].Noted {
+		t.Errorf("%d alarms, %+v", len(in.acts(ActOverdue)), st)
+	}
+	ahead.Store(int64(giveUp + time.Hour))
+	eventually(t, "the end of waiting", func() bool { return in.standing().KeysOut == 0 })
+	looks()
+	if g := in.acts(ActGivenUp); len(g) != 1 || g[0].Detail[inKeys] != s.ID().String() {
+		t.Errorf("got %+v", g)
 	}
 }
 

@@ -60,6 +60,7 @@ type far struct {
 	ended    []string // sessions
 	asked    []string // targets, without the receipts'
 	down     bool
+	silent   bool          // about keys that it is asked about
 	before   time.Duration // by how much the statement's NotBefore lies back
 	tamper   func(path string, body []byte) []byte
 }
@@ -238,6 +239,9 @@ func (f *far) answer(r *http.Request, body []byte) (int, []byte) {
 		}
 		var events []seal.Event
 		for _, id := range q.Keys {
+			if f.silent {
+				return http.StatusBadRequest, nil
+			}
 			events = append(events, destroyed(id, "never-held"))
 		}
 		for id, c := range f.keys {
