@@ -318,7 +318,7 @@ match: [POST /v1/tickets, PUT /v1/tickets, "GET /v1/users/{account}/tickets", "P
 request:
   contract: ticket
   release:
-    - {label: personal.contact.email, as: allow, handling: persisted, because: Tickets need an address, owner: team-a, until: 2099-01-01}
+    - {label: personal.contact.email, as: allow, handling: persisted, because: "Tickets, comments; \"need\" an address", owner: team-a, until: 2099-01-01}
     - {label: personal.name.display, as: allow, handling: temporary, ttl: 5m, because: Shown to agents, owner: team-a, until: 2099-01-01}
     - {label: personal.name.nickname, as: allow, handling: transit-only, because: Shown to agents, owner: team-a, until: 2099-01-01}
     - {label: personal.demographic.birth_date, as: seal, handling: transit-only, because: Shown to agents, owner: team-a, until: 2099-01-01}
