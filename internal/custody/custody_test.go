@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/isogatetest/pgtest"
 	"github.com/isogate/isogate/internal/journal"
 	"github.com/isogate/isogate/internal/seal"
 )
@@ -210,6 +211,36 @@ func TestTwoGateways(t *testing.T) {
 	}
 }
 
+// Two gateways share a journal in PostgreSQL, and one ends while the landing goes on:
+// the other takes its receipts, and every one is recorded as often as it must be.
+//
+// promise: P41
+func TestTwoGatewaysShareADatabase(t *testing.T) {
+	f := newFar(t)
+	f.database = pgtest.Database(t)
+	dir := t.TempDir()
+	a := f.gateway(dir)
+	b := f.gateway(dir)
+	digest := a.custody.SessionDigest(support, "s")
+	ka, kb := a.key(a.session(digest)), b.key(temporary(time.Minute))
+	a.sends(f, ka)
+	b.sends(f, kb)
+	eventually(t, "both to know of both keys", func() bool { return a.standing().KeysOut == 2 && b.standing().KeysOut == 2 })
+	for i := range 10 {
+		f.states(destroyed(seal.ID{9, byte(i)}, seal.CauseIdle))
+	}
+	eventually(t, "the receipts", func() bool { return a.standing().Receipt == 10 && b.standing().Receipt == 10 })
+	a.stop()
+	f.states(destroyed(ka.ID(), seal.CauseIdle), destroyed(kb.ID(), seal.CauseExpired))
+	eventually(t, "no key to be out", func() bool { return b.standing().KeysOut == 0 })
+	if st := b.standing(); st.Broken != "" || len(b.acts(ActBroken)) != 0 {
+		t.Errorf("got %+v", st)
+	}
+	if n := len(b.acts(ActReceipt)); n < 11 || n > 22 {
+		t.Errorf("%d entries for 11 receipts", n)
+	}
+}
+
 // Without a statement nothing can be sealed; it is fetched again, at once when a
 // landing says that it began a new epoch.
 //
@@ -339,7 +370,7 @@ func TestAReceiptThatDoesNotComeIsAnAlarm(t *testing.T) {
 		t.Errorf("%d alarms for one key", n)
 	}
 	l, err := ReadLife(t.Context(), in.journal, &e)
-	if err != nil || l.Keys[0].Overdue == "" || l.Keys[0].Cause != "never-held" {
+	if err != nil || l.Keys[0].Overdue == "" || l.Keys[0].Cause != seal.CauseNotHeld {
 		t.Errorf("got %+v, %v", l, err)
 	}
 }
