@@ -24,6 +24,7 @@ var floors = check.Floors{
 		"internal/seal":        2,
 		"internal/gateway":     3,
 		"internal/hub":         3,
+		"internal/custody":     3,
 		"packs":                3,
 		"landing":              3,
 		"internal/isogatetest": 5,

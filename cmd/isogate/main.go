@@ -34,6 +34,7 @@ type cli struct {
 	Journal journalCmd `cmd:"" help:"Look into the journal, verify and export it."`
 	App     appCmd     `cmd:"" help:"Import apps' manifests and see what they may reach."`
 	Consent consentCmd `cmd:"" help:"Decide what apps may reach, and take it back."`
+	Subject subjectCmd `cmd:"" help:"List what identifies people outside, and have it erased."`
 	Tenant  tenantCmd  `cmd:"" help:"Make and rotate a tenant's keys."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
