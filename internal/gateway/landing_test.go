@@ -13,6 +13,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/gateway"
 	"github.com/isogate/isogate/internal/isogatetest"
 	"github.com/isogate/isogate/internal/obfuscate"
 	"github.com/isogate/isogate/internal/seal"
@@ -336,11 +337,13 @@ response: {restore: true, max: 1MiB}
 	return files
 }
 
+func (l *landing) inside(*isogatetest.World) gateway.Landings { return l }
+
 // sealedWorld is a world with a landing before its far side.
 func sealedWorld(t testing.TB, change func(*isogatetest.Config)) (*isogatetest.World, *landing) {
 	t.Helper()
 	l := newLanding(t)
-	cfg := isogatetest.Config{Pack: sealedPack(l.vkey), Landings: l}
+	cfg := isogatetest.Config{Pack: sealedPack(l.vkey), Landings: l.inside}
 	if change != nil {
 		change(&cfg)
 	}
