@@ -13,7 +13,6 @@ import (
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/isogatetest/pgtest"
-	"github.com/isogate/isogate/internal/journal"
 	"github.com/isogate/isogate/internal/seal"
 )
 
@@ -53,9 +52,9 @@ func TestAKeyGoesAndItsReceiptComes(t *testing.T) {
 	}
 	f.states(seal.Event{Kind: seal.RevealedTo, Key: s.ID(), Request: 1, Label: name, Viewer: "bob", N: 2}, seal.Event{Kind: seal.RevealedTo, Key: s.ID(), Request: 2, Label: name, Viewer: "bob", N: 1})
 	f.states(seal.Event{Kind: seal.RevealedTo, Key: s.ID(), Request: 1, Label: name, Viewer: "eve", N: 1})
-	l, err := ReadLife(t.Context(), in.journal, &e)
 	eventually(t, "the receipts", func() bool { return in.standing().Receipt == 2 })
-	if l, err = ReadLife(t.Context(), in.journal, &e); err != nil {
+	l, err := ReadLife(t.Context(), in.journal, &e)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if len(l.Fields) != 1 || l.Fields[0].Kept != KeptSealed || l.Fields[0].Revealed != 3 || !slices.Equal(l.Fields[0].Viewers, []string{"bob", "eve"}) || l.Fields[0].Key != 0 {
@@ -577,19 +576,31 @@ func TestSwap(t *testing.T) {
 // promise: P23
 func TestAKeyThatIsNotRecordedDoesNotLeave(t *testing.T) {
 	f := newFar(t)
-	in := f.gateway(t.TempDir())
+	var full *fullJournal
+	in := f.gateway(t.TempDir(), func(c *Config) {
+		full = &fullJournal{Journal: c.Journal}
+		c.Journal = full
+	})
 	s := in.key(temporary(time.Minute))
-	full := &deafJournal{Journal: in.journal}
-	in.custody.cfg.Journal = full
+	full.is.Store(true)
 	if err := in.custody.Sending(support, []seal.ID{s.ID()}); err == nil {
 		t.Error("a key leaves that is not recorded")
 	}
-	in.custody.cfg.Journal = in.journal
+	full.is.Store(false)
 	if err := in.custody.Sending(support, []seal.ID{s.ID()}); err != nil {
 		t.Error(err)
 	}
 }
 
-type deafJournal struct{ *journal.Journal }
+// fullJournal is a journal that takes nothing while it is full.
+type fullJournal struct {
+	Journal
+	is atomic.Bool
+}
 
-func (*deafJournal) AppendLater(*isogate.Entry) error { return errors.New("no space left") }
+func (j *fullJournal) AppendLater(e *isogate.Entry) error {
+	if j.is.Load() {
+		return errors.New("no space left")
+	}
+	return j.Journal.AppendLater(e)
+}

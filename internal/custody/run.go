@@ -27,16 +27,17 @@ func (c *Custody) Run(ctx context.Context) error {
 	if err == nil {
 		err = c.cfg.Journal.Follow(ctx, isogate.KindLanding, from, follow, c.take)
 	}
-	ended := ctx.Err() != nil
+	if ctx.Err() != nil {
+		err = nil // it ended as it was to
+	} else {
+		err = fmt.Errorf("custody: the journal cannot be followed: %w", err)
+	}
 	stop()
 	<-done
 	for _, s := range *c.sites.Load() {
 		s.hold.drop()
 	}
-	if ended {
-		return nil
-	}
-	return fmt.Errorf("custody: the journal cannot be followed: %w", err)
+	return err
 }
 
 // tendAll tends each landing for as long as it is in force.
