@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/isogatetest/pgtest"
 	"github.com/isogate/isogate/internal/seal"
@@ -402,6 +404,77 @@ func TestAnAlarmIsRecordedOnce(t *testing.T) {
 	looks()
 	if g := in.acts(ActGivenUp); len(g) != 1 || g[0].Detail[inKeys] != s.ID().String() {
 		t.Errorf("got %+v", g)
+	}
+}
+
+// Keys that are out to a destination which left the pack are an alarm too, and given
+// up in the end; a new landing of the same destination does not answer for them.
+func TestKeysOfALandingThatIsGone(t *testing.T) {
+	f := newFar(t)
+	f.set(func() { f.max, f.idle, f.silent = time.Second, time.Second, true })
+	var ahead atomic.Int64
+	metrics := NewMetrics()
+	in := f.gateway(t.TempDir(), func(c *Config) {
+		c.Grace, c.Metrics = time.Millisecond, metrics
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(metrics)
+	overdue := func() (float64, bool) {
+		all, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range all {
+			if m.GetName() == "isogate_receipts_overdue" {
+				return m.GetMetric()[0].GetGauge().GetValue(), true
+			}
+		}
+		return 0, false
+	}
+	s := in.key(in.session(in.custody.SessionDigest(support, "s")))
+	in.sends(f, s)
+	if err := in.custody.Swap(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the alarm", func() bool { return len(in.acts(ActOverdue)) == 1 })
+	eventually(t, "the metric", func() bool { v, there := overdue(); return there && v == 1 })
+	ahead.Store(int64(giveUp + time.Hour))
+	eventually(t, "the end of waiting", func() bool { return len(in.acts(ActGivenUp)) == 1 })
+	eventually(t, "the metric to go", func() bool { _, there := overdue(); return !there })
+}
+
+// After a rotation of the tenant's keys a session is called differently; its end
+// still ends what was sent under its old name.
+//
+// promise: P16
+func TestAnEndAfterARotation(t *testing.T) {
+	f := newFar(t)
+	in := f.gateway(t.TempDir())
+	old := in.custody.SessionDigest(support, "s")
+	k := in.key(in.session(old))
+	in.sends(f, k)
+	if err := in.keys.Rotate(); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.custody.Swap(f.landing(in.obf)); err != nil {
+		t.Fatal(err)
+	}
+	if in.custody.SessionDigest(support, "s") == old {
+		t.Fatal("a rotation did not change what sessions are called")
+	}
+	eventually(t, "the key to be out", func() bool { return in.standing().KeysOut == 1 })
+	if err := in.custody.EndSession(t.Context(), "s"); err != nil {
+		t.Fatal(err)
+	}
+	if k.Sealing() {
+		t.Error("the key of a session that is over seals")
+	}
+	eventually(t, "the receipt", func() bool { return in.standing().KeysOut == 0 })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.ended) != 2 {
+		t.Errorf("the landing was told of %d names", len(f.ended))
 	}
 }
 
