@@ -5,10 +5,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/obfuscate"
 	"github.com/isogate/isogate/internal/policy"
+	"github.com/isogate/isogate/internal/seal"
 	"github.com/isogate/isogate/packs"
 )
 
@@ -78,5 +80,44 @@ func TestASealFitsInAPath(t *testing.T) {
 	account := strings.TrimSuffix(strings.TrimPrefix(out.Path, "/v1/users/"), "/tickets")
 	if !obfuscate.IsSeal(account) {
 		t.Errorf("the path is %s", out.Path)
+	}
+}
+
+// What a preview shows for a seal has the form and the length of the real one.
+func TestASpecimenIsLikeASeal(t *testing.T) {
+	epoch, err := seal.NewEpoch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer epoch.Destroy()
+	made := time.Now().Truncate(time.Second)
+	sealer, err := seal.NewSealer(
+		seal.Context{Tenant: "test", Destination: "support-portal", Transit: "support-session", Handling: isogate.TransitOnly, ByRequest: true},
+		&seal.Statement{Destination: "support-portal", Landing: "support-landing.example", Epoch: epoch.ID(), Public: epoch.Public(),
+			NotBefore: made.Add(-time.Minute), NotAfter: made.Add(time.Hour), Idle: time.Minute, Max: time.Hour}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sealer.Destroy()
+	passage := sealer.Passage()
+	p, err := policy.Load(landed(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := p.Plan().Obfuscator("test", "support-portal", policy.ThrowawayKeys([]byte("secret")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := isogate.Verdict{Action: isogate.Seal, Sealed: true, Label: "personal.name.display"}
+	for n := range 300 {
+		val := isogate.Value{Kind: isogate.String, Text: []byte(strings.Repeat("a", n))}
+		specimen, ok := o.Specimen(nil, &v, val)
+		real, ok2 := passage.Append(nil, v.Label, val)
+		if !ok || !ok2 || len(specimen) != len(real) || !obfuscate.IsSeal(string(real)) {
+			t.Fatalf("%d bytes: %.20s… of %d characters, a seal has %d", n, specimen, len(specimen), len(real))
+		}
+		if _, _, ok := seal.Parse(specimen); !ok {
+			t.Fatalf("%d bytes: %s does not parse", n, specimen)
+		}
 	}
 }

@@ -44,8 +44,5 @@ func IsSeal(s string) bool {
 		return false
 	}
 	bucket, ok := BucketOf(body[0])
-	if !ok {
-		return false
-	}
-	return len(body) == 1+Base32Len(sealOverhead+bucket.Size()) && Base32Run([]byte(body)) == len(body)
+	return ok && len(body) == 1+Base32Len(sealOverhead+bucket.Size()) && Base32Run([]byte(body)) == len(body)
 }

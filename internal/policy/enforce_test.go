@@ -64,6 +64,9 @@ func TestHandlingIsEnforced(t *testing.T) {
 			if v.Rule == "" || !plaintext(got.Action) {
 				continue
 			}
+			if v.Action == declared.Action && declared.Rule == "" {
+				t.Fatalf("%+v lets it out, and %+v names no rule", v, declared)
+			}
 			if v.Handling != isogate.Persisted && !got.Sealed {
 				t.Fatalf("a rule asks %s, and it leaves as %+v", v.Handling, got)
 			}
@@ -235,5 +238,33 @@ func TestAsSeal(t *testing.T) {
 	out, _, applied, err = rep.Replace([]byte("x"), &v, isogate.Value{Kind: isogate.String, Text: []byte("no date")})
 	if err != nil || applied != isogate.Redact || string(out) != "x"+obfuscate.Redacted {
 		t.Errorf("%s %s %v", out, applied, err)
+	}
+}
+
+// ATTACK: a consent withholds one of a value's two labels, whose default lets a
+// part of the value out and asks nothing.
+// THIS TEST VERIFIES: the part is sealed for as long as the other label's rule
+// says, which the consent granted and which still lets the value out.
+//
+// promise: P14, P41
+func TestWithholdingALabelLiftsNoSeal(t *testing.T) {
+	tax := taxonomy.Default()
+	labels := []isogate.Label{"personal.name.display", "system.timestamp"}
+	rules := []rule{{label: "**", as: isogate.Allow, guard: noGuard, at: position{file: "t.yaml", line: 1}}}
+	v := verdictOn(labels, rules, moment{}, true)
+	if v.Action != isogate.Seal {
+		t.Fatalf("%+v", v)
+	}
+	one := Limit{Labels: []isogate.LabelPattern{"personal.**"}, EndUserData: true}
+	if got := one.narrow(v, labels, tax, true); got.Action != isogate.Generalise || !got.Sealed || got.Handling != isogate.TransitOnly {
+		t.Errorf("with one label granted: %+v", got)
+	}
+	if got := (Limit{Labels: []isogate.LabelPattern{}}).narrow(v, labels, tax, true); got.Action > isogate.Token {
+		t.Errorf("with none granted: %+v", got)
+	}
+	// Where each label leaves by its default alone, nothing is asked.
+	both := []isogate.Label{"system.timestamp", "system.metadata"}
+	if got := (Limit{Labels: []isogate.LabelPattern{}}).narrow(verdictOn(both, rules, moment{}, true), both, tax, true); got.Sealed || got.Action != isogate.Generalise {
+		t.Errorf("by default alone: %+v", got)
 	}
 }

@@ -19,7 +19,7 @@ type world struct {
 
 func newWorld(seed uint64) *world {
 	return &world{Rand: rand.New(rand.NewPCG(seed, 1)), labels: []isogate.Label{
-		"personal.contact.email", "personal.contact.phone", "personal.name.display", "ugc.title", "system.metadata", "security.secret.password",
+		"personal.contact.email", "personal.contact.phone", "personal.name.display", "ugc.title", "system.metadata", "system.timestamp", "security.secret.password",
 	}}
 }
 
