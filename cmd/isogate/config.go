@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/custody"
 	"github.com/isogate/isogate/internal/gateway"
 	"github.com/isogate/isogate/internal/journal"
 	"github.com/isogate/isogate/internal/remote"
@@ -45,6 +46,8 @@ type config struct {
 	Keys keysConfig `yaml:"keys"`
 	// Consent is how the ledger of consents is kept.
 	Consent consentConfig `yaml:"consent"`
+	// Landings is how the landings of destinations are asked what became of what left.
+	Landings landingsConfig `yaml:"landings"`
 	// Hub is the listener of health, metrics and the administrators' API.
 	Hub hubConfig `yaml:"hub"`
 	// Traces is the OTLP collector's URL (http or https, path included); "" sends none.
@@ -152,6 +155,15 @@ type keysConfig struct {
 	// KEK is a file of 32 bytes in hex that wraps the tenant's keys at rest; "" leaves
 	// them guarded by file permissions alone.
 	KEK string `yaml:"kek"`
+}
+
+type landingsConfig struct {
+	// Receipts is how often each landing is asked for receipts, beside when one is
+	// expected; 10s by default, 100ms to 1h.
+	Receipts duration `yaml:"receipts"`
+	// Grace is how long after a seal key was due its receipt may come before that is
+	// an alarm; 1m by default, up to 24h.
+	Grace duration `yaml:"grace"`
 }
 
 type hubConfig struct {
@@ -320,6 +332,12 @@ func (c *config) check() error {
 	}
 	c.checkConsent(bad)
 	c.defaults()
+	if r := time.Duration(c.Landings.Receipts); r < 100*time.Millisecond || r > time.Hour {
+		bad("landings.receipts: must be 100ms to 1h")
+	}
+	if g := time.Duration(c.Landings.Grace); g > 24*time.Hour {
+		bad("landings.grace: must be up to 24h")
+	}
 	l := c.Gateway.Limits
 	if l.Hold > l.Body {
 		bad("gateway.limits.hold: is larger than gateway.limits.body")
@@ -354,6 +372,12 @@ func (c *config) defaults() {
 	}
 	if c.Gateway.Upstream.Timeout == 0 {
 		c.Gateway.Upstream.Timeout = duration(30 * time.Second)
+	}
+	if c.Landings.Receipts == 0 {
+		c.Landings.Receipts = duration(custody.DefaultReceipts)
+	}
+	if c.Landings.Grace == 0 {
+		c.Landings.Grace = duration(custody.DefaultGrace)
 	}
 	if c.Journal.MaxAge == 0 {
 		c.Journal.MaxAge = duration(10 * time.Second)
