@@ -1,6 +1,10 @@
 package vault
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/isogate/isogate/internal/seal"
+)
 
 // Metrics is what a vault counts. It is a [prometheus.Collector]; whoever owns the
 // registry registers it. No label carries a tenant's, viewer's or key's name.
@@ -17,11 +21,13 @@ type Metrics struct {
 	epoch      prometheus.Gauge
 	unwiped    prometheus.Gauge
 	wipeErrors prometheus.Counter
+
+	outcomes [3]prometheus.Counter // of opened, by seal.Outcome
 }
 
 // NewMetrics returns metrics that are all at zero.
 func NewMetrics() *Metrics {
-	return &Metrics{
+	m := &Metrics{
 		keys:      prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "isogate_landing_keys", Help: "Seal keys held."}, []string{"handling"}),
 		destroyed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "isogate_landing_keys_destroyed_total", Help: "Seal keys destroyed."}, []string{"cause"}),
 		opened:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "isogate_landing_seals_total", Help: "Seals found in responses, by what became of them."}, []string{"outcome"}),
@@ -36,6 +42,10 @@ func NewMetrics() *Metrics {
 		unwiped:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "isogate_landing_keys_unwiped", Help: "Ended keys of which the place they were kept in is not known to be wiped. More than 0 for more than seconds is an alarm."}),
 		wipeErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "isogate_landing_wipe_failures_total", Help: "Wipes of kept keys that failed, and are tried again."}),
 	}
+	for outcome, name := range [...]string{seal.Withheld: "withheld", seal.Expired: "expired", seal.Revealed: "revealed"} {
+		m.outcomes[outcome] = m.opened.WithLabelValues(name)
+	}
+	return m
 }
 
 func (m *Metrics) collectors() []prometheus.Collector {
