@@ -60,6 +60,12 @@ func shownPage(t testing.TB, in string, o seal.Opener) string {
 	if outs[0] != outs[1] || outs[0] != outs[2] {
 		t.Fatalf("the page depends on the pieces that it comes in:\n%q\n%q\n%q", outs[0], outs[1], outs[2])
 	}
+	for i := range len(in) {
+		p := reveal(io.MultiReader(strings.NewReader(in[:i]), strings.NewReader(in[i:])), asPage, o)
+		if out, err := io.ReadAll(p); err != nil || string(out) != outs[0] {
+			t.Fatalf("the page depends on where it is cut (%d): %q", i, out)
+		}
+	}
 	return outs[0]
 }
 
@@ -80,6 +86,7 @@ func TestValuesStandInTextOnly(t *testing.T) {
 	}{
 		{`§`, true},
 		{`<p>Dear §, hello</p>`, true},
+		{`<p>1 and § and §1</p>`, true},
 		{`a < § b`, true},
 		{`<title>§ – Tickets</title>`, true},
 		{`<TITLE >§</TITLE >`, true},

@@ -96,6 +96,13 @@ func (f *far) requests() (got []*http.Request, bodies []string) {
 	return append([]*http.Request(nil), f.got...), append([]string(nil), f.bodies...)
 }
 
+// newFar starts a pretend service.
+func newFar(t testing.TB, f *far) (url string) {
+	f.server = httptest.NewServer(f)
+	t.Cleanup(f.server.Close)
+	return f.server.URL
+}
+
 type locked struct {
 	mu sync.Mutex
 	b  *bytes.Buffer
@@ -117,8 +124,7 @@ func newWorld(t testing.TB, change func(*Config, *vault.Config)) *world {
 		}
 	}
 	w := &world{t: t, far: &far{}, log: &bytes.Buffer{}}
-	w.far.server = httptest.NewServer(w.far)
-	t.Cleanup(w.far.server.Close)
+	newFar(t, w.far)
 	skey, vkey, err := note.GenerateKey(rand.Reader, string(portal))
 	must(err)
 	signer, err := note.NewSigner(skey)
