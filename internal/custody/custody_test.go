@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/isogatetest/pgtest"
 	"github.com/isogate/isogate/internal/journal"
 	"github.com/isogate/isogate/internal/seal"
 )
@@ -209,6 +211,36 @@ func TestTwoGateways(t *testing.T) {
 	}
 }
 
+// Two gateways share a journal in PostgreSQL, and one ends while the landing goes on:
+// the other takes its receipts, and every one is recorded as often as it must be.
+//
+// promise: P41
+func TestTwoGatewaysShareADatabase(t *testing.T) {
+	f := newFar(t)
+	f.database = pgtest.Database(t)
+	dir := t.TempDir()
+	a := f.gateway(dir)
+	b := f.gateway(dir)
+	digest := a.custody.SessionDigest(support, "s")
+	ka, kb := a.key(a.session(digest)), b.key(temporary(time.Minute))
+	a.sends(f, ka)
+	b.sends(f, kb)
+	eventually(t, "both to know of both keys", func() bool { return a.standing().KeysOut == 2 && b.standing().KeysOut == 2 })
+	for i := range 10 {
+		f.states(destroyed(seal.ID{9, byte(i)}, seal.CauseIdle))
+	}
+	eventually(t, "the receipts", func() bool { return a.standing().Receipt == 10 && b.standing().Receipt == 10 })
+	a.stop()
+	f.states(destroyed(ka.ID(), seal.CauseIdle), destroyed(kb.ID(), seal.CauseExpired))
+	eventually(t, "no key to be out", func() bool { return b.standing().KeysOut == 0 })
+	if st := b.standing(); st.Broken != "" || len(b.acts(ActBroken)) != 0 {
+		t.Errorf("got %+v", st)
+	}
+	if n := len(b.acts(ActReceipt)); n < 11 || n > 22 {
+		t.Errorf("%d entries for 11 receipts", n)
+	}
+}
+
 // Without a statement nothing can be sealed; it is fetched again, at once when a
 // landing says that it began a new epoch.
 //
@@ -338,8 +370,39 @@ func TestAReceiptThatDoesNotComeIsAnAlarm(t *testing.T) {
 		t.Errorf("%d alarms for one key", n)
 	}
 	l, err := ReadLife(t.Context(), in.journal, &e)
-	if err != nil || l.Keys[0].Overdue == "" || l.Keys[0].Cause != "never-held" {
+	if err != nil || l.Keys[0].Overdue == "" || l.Keys[0].Cause != seal.CauseNotHeld {
 		t.Errorf("got %+v, %v", l, err)
+	}
+}
+
+// An alarm is one entry for each key, however long the landing says nothing; after a
+// month it is given up, so that what is waited for has an end.
+func TestAnAlarmIsRecordedOnce(t *testing.T) {
+	f := newFar(t)
+	f.set(func() { f.max, f.idle, f.silent = time.Second, time.Second, true })
+	var ahead atomic.Int64
+	in := f.gateway(t.TempDir(), func(c *Config) {
+		c.Grace = time.Millisecond
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	s := in.key(in.session(in.custody.SessionDigest(support, "s")))
+	in.sends(f, s)
+	eventually(t, "the alarm", func() bool { return len(in.acts(ActOverdue)) > 0 })
+	looks := func() {
+		for range 5 {
+			eventually(t, "another look", func() bool { return len(in.custody.hold().ask) == 0 })
+			signal(in.custody.hold().ask)
+		}
+	}
+	looks()
+	if st := in.standing(); len(in.acts(ActOverdue)) != 1 || st.KeysOverdue != 1 || len(st.Overdue) != 1 || !st.Overdue[0].Noted {
+		t.Errorf("%d alarms, %+v", len(in.acts(ActOverdue)), st)
+	}
+	ahead.Store(int64(giveUp + time.Hour))
+	eventually(t, "the end of waiting", func() bool { return in.standing().KeysOut == 0 })
+	looks()
+	if g := in.acts(ActGivenUp); len(g) != 1 || g[0].Detail[inKeys] != s.ID().String() {
+		t.Errorf("got %+v", g)
 	}
 }
 

@@ -204,6 +204,7 @@ func (h *hold) sending(id seal.ID, j Journal) error {
 		return err
 	}
 	k.sent = true
+	h.cfg.Metrics.made.WithLabelValues(string(h.destination)).Inc()
 	if !k.shared {
 		h.mu.Lock()
 		delete(h.byID, id)
