@@ -102,11 +102,10 @@ type jobKey struct {
 // job is an erasure that is not done, or whose end nobody was told of.
 type job struct {
 	task
-	removed int64
-	valued  bool      // its rows have their values
-	tries   int       // calls that brought nothing
-	next    time.Time // when to call again
-	called  time.Time // when the newest call began
+	valued bool      // its rows have their values
+	tries  int       // calls that brought nothing
+	next   time.Time // when to call again
+	called time.Time // when the newest call began
 }
 
 func newErasures(l *Landing, s *store) (*erasures, error) {

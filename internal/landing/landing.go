@@ -27,6 +27,7 @@ import (
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/http1"
+	"github.com/isogate/isogate/internal/seal"
 	"github.com/isogate/isogate/internal/vault"
 )
 
@@ -115,6 +116,9 @@ const (
 	defaultMaxResponse = 1 << 30
 	defaultReveals     = 600
 	defaultIdentifiers = 10_000_000
+	// maxKeysLine is the longest field line from a gateway, in bytes: seal.MaxKeys
+	// wrapped keys of some 2 KiB each.
+	maxKeysLine = seal.MaxKeys * 2 << 10
 )
 
 // New makes a landing and opens its register.
@@ -203,7 +207,9 @@ func (l *Landing) ServeGateways(ctx context.Context, ln net.Listener, config *tl
 	config = config.Clone()
 	config.ClientAuth = tls.RequireAndVerifyClientCert
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS13)
-	return l.server(gatewayEdge{l}, config).Serve(ctx, ln)
+	s := l.server(gatewayEdge{l}, config)
+	s.Limits.Line, s.Limits.Header = maxKeysLine, 2*maxKeysLine
+	return s.Serve(ctx, ln)
 }
 
 // ServeViewers serves the viewers' edge. Without TLS it only listens on loopback:
