@@ -21,13 +21,18 @@ var floors = check.Floors{
 		"internal/http1":       1,
 		"internal/policy":      2,
 		"internal/consent":     2,
+		"internal/seal":        2,
 		"internal/gateway":     3,
 		"internal/hub":         3,
+		"internal/custody":     3,
+		"internal/vault":       3,
+		"internal/landing":     4,
 		"packs":                3,
-		"internal/isogatetest": 4,
-		"cmd/isogate":          5,
+		"landing":              3,
+		"internal/isogatetest": 5,
+		"cmd/isogate":          6,
 	},
-	TestsOnly: []string{"internal/check", "internal/isogatetest/pgtest", "internal/isogatetest/dnstest"},
+	TestsOnly: []string{"internal/check", "internal/isogatetest/pgtest", "internal/isogatetest/dnstest", "internal/isogatetest/browsertest"},
 	ForTests:  []string{"internal/isogatetest"},
 }
 
@@ -76,26 +81,27 @@ func TestOnlyRemoteOpensConnections(t *testing.T) {
 	none(t, tree(t).Unset("net/http.Client", "Transport", "it would use the process-wide transport; set one that dials through remote"))
 }
 
-// TestNothingRunsAnotherProgram lets one package off: what tests alone may import,
-// and runs a PostgreSQL server for them.
+// TestNothingRunsAnotherProgram lets two packages off: what tests alone may import,
+// and runs a PostgreSQL server or a browser for them.
 func TestNothingRunsAnotherProgram(t *testing.T) {
 	none(t, tree(t).Reach(check.Reach{
 		What:    "runs other code",
 		Names:   []string{"syscall.Exec", "syscall.ForkExec", "os.StartProcess"},
-		Imports: []string{"os/exec", "plugin", "C"},
-		Only:    []string{"internal/isogatetest/pgtest"},
+		Imports: []string{"os/exec", "plugin", "C", "github.com/chromedp/chromedp"},
+		Only:    []string{"internal/isogatetest/pgtest", "internal/isogatetest/browsertest"},
 		Instead: "the binary is static and whole; do it in Go",
 	}))
 }
 
-func TestOnlyJournalTouchesTheDatabase(t *testing.T) {
+// TestOnlyTheStoresTouchTheDatabase: the journal, and the landing side's receipts and register.
+func TestOnlyTheStoresTouchTheDatabase(t *testing.T) {
 	none(t, tree(t).Reach(check.Reach{
 		What: "touches the database",
 		Imports: []string{"database/sql", "database/sql/driver", "modernc.org/sqlite", "modernc.org/sqlite/lib", "github.com/jackc/pgx/v5",
 			"github.com/jackc/pgx/v5/pgconn", "github.com/jackc/pgx/v5/stdlib", "github.com/jackc/pgx/v5/pgxpool", "github.com/pressly/goose/v3",
 			"github.com/pressly/goose/v3/database", "github.com/pressly/goose/v3/lock"},
-		Only:    []string{"internal/journal"},
-		Instead: "give internal/journal a method for it",
+		Only:    []string{"internal/journal", "internal/vault", "internal/landing"},
+		Instead: "give internal/journal or, on the landing side, internal/vault a method for it",
 	}))
 }
 

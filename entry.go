@@ -59,6 +59,7 @@ type Entry struct {
 	Reason      string      `json:"reason,omitempty"`
 	Streamed    bool        `json:"streamed,omitempty"` // the fields are counted in the closed entry
 	Fields      []Field     `json:"fields,omitempty"`
+	Seals       []SealUse   `json:"seals,omitempty"` // the seal keys that values of this request were sealed under
 	BytesIn     int64       `json:"bytes_in,omitempty"`
 	BytesOut    int64       `json:"bytes_out,omitempty"`
 	DigestIn    string      `json:"digest_in,omitempty"`  // keyed: says nothing without the tenant's key
@@ -82,7 +83,20 @@ type Closing struct {
 	DurationUS int64   `json:"duration_us"`
 }
 
-// Field is how one field of a request was treated, counted over its values.
+// SealUse names one seal key that values of a request were sealed under. What
+// the landing side states about a seal, that it was revealed or that its key was
+// destroyed, names the same key and the same number.
+type SealUse struct {
+	Key      string `json:"key"`     // the key's id
+	Request  uint64 `json:"request"` // which request under this key it was, from 1
+	Handling string `json:"handling"`
+	TTL      string `json:"ttl,omitempty"`
+}
+
+// Field is how one field of a request was treated, counted over its values. At
+// most one of Sealed, Registered and Declared says how its handling is kept; none
+// does where nothing left that could be turned back outside, or no handling is
+// asked for.
 type Field struct {
 	Path     string `json:"path"` // as the contract names it; never a key of the payload that the contract does not name
 	Label    Label  `json:"label"`
@@ -91,16 +105,30 @@ type Field struct {
 	TTL      string `json:"ttl,omitempty"`
 	Rule     string `json:"rule,omitempty"` // file:line; absent when the label's default treatment decided
 	N        uint32 `json:"n"`
+
+	Sealed     bool `json:"sealed,omitempty"`     // it left under a seal key, with which it ends
+	Registered bool `json:"registered,omitempty"` // it left in plaintext, and the landing side's register can list and erase it
+	Declared   bool `json:"declared,omitempty"`   // the far side was told of the handling, and nothing but its word keeps it
 }
 
 // FieldOf describes n values at path that were treated by v, with action really applied.
 func FieldOf(path string, v Verdict, applied Action, n uint32) Field {
 	f := Field{Path: path, Label: v.Label, Action: applied, Rule: v.Rule, N: n}
-	if v.Rule != "" {
+	if v.Rule != "" || v.Sealed || v.Register { // of several labels, one's rule may ask it where another's default decides
 		f.Handling = v.Handling.String()
 	}
 	if v.TTL > 0 {
 		f.TTL = v.TTL.String()
+	}
+	switch {
+	case applied <= Token:
+		// Nothing left that the far side could read.
+	case applied == Seal || v.Sealed:
+		f.Sealed = true
+	case applied == Allow && v.Register:
+		f.Registered = true
+	default:
+		f.Declared = f.Handling != ""
 	}
 	return f
 }

@@ -11,13 +11,44 @@ import (
 func TestFieldOf(t *testing.T) {
 	released := Verdict{Action: Allow, Handling: Temporary, TTL: 5 * time.Minute, Label: "personal.contact.email", Rule: "transits/login.yaml:9"}
 	f := FieldOf("user.email", released, Allow, 2)
-	if want := (Field{Path: "user.email", Label: "personal.contact.email", Action: Allow, Handling: "temporary", TTL: "5m0s", Rule: "transits/login.yaml:9", N: 2}); f != want {
+	if want := (Field{Path: "user.email", Label: "personal.contact.email", Action: Allow, Handling: "temporary", TTL: "5m0s", Rule: "transits/login.yaml:9", N: 2, Declared: true}); f != want {
 		t.Errorf("%+v", f)
 	}
 	// Handling is what a rule asks of the far side; a default treatment asks nothing.
 	f = FieldOf("a.b", Verdict{Action: Token, Label: "ugc.title"}, Hash, 1)
 	if want := (Field{Path: "a.b", Label: "ugc.title", Action: Hash, N: 1}); f != want {
 		t.Errorf("%+v", f)
+	}
+}
+
+// Each field says what keeps its handling; what cannot be read outside needs no keeping.
+func TestFieldOfSaysWhatKeepsTheHandling(t *testing.T) {
+	for _, c := range []struct {
+		v       Verdict
+		applied Action
+		want    [3]bool // sealed, registered, declared
+	}{
+		{Verdict{Action: Seal, Sealed: true, Rule: "r"}, Seal, [3]bool{true, false, false}},
+		{Verdict{Action: Seal, Rule: "r"}, Seal, [3]bool{true, false, false}},
+		{Verdict{Action: Seal, Sealed: true, Rule: "r"}, Hash, [3]bool{}}, // too long for a seal
+		{Verdict{Action: Mask, Sealed: true, Rule: "r"}, Mask, [3]bool{true, false, false}},
+		{Verdict{Action: Mask, Sealed: true, Rule: "r"}, Redact, [3]bool{}},
+		{Verdict{Action: Mask, Rule: "r"}, Mask, [3]bool{false, false, true}},
+		{Verdict{Action: Allow, Handling: Persisted, Register: true, Rule: "r"}, Allow, [3]bool{false, true, false}},
+		{Verdict{Action: Mask, Handling: Persisted, Register: true, Rule: "r"}, Mask, [3]bool{false, false, true}},
+		{Verdict{Action: Allow, Handling: Persisted, Rule: "r"}, Allow, [3]bool{false, false, true}},
+		{Verdict{Action: Generalise, Sealed: true}, Generalise, [3]bool{true, false, false}}, // by a default, and another label's rule asks
+		{Verdict{Action: Token, Rule: "r"}, Token, [3]bool{}},
+		{Verdict{Action: Allow}, Allow, [3]bool{}},
+		{Verdict{}, Refuse, [3]bool{}},
+	} {
+		f := FieldOf("a", c.v, c.applied, 1)
+		if got := [3]bool{f.Sealed, f.Registered, f.Declared}; got != c.want {
+			t.Errorf("%+v applied as %s: sealed, registered, declared = %v, want %v", c.v, c.applied, got, c.want)
+		}
+		if (f.Sealed || f.Registered || f.Declared) && f.Handling == "" {
+			t.Errorf("%+v applied as %s says no handling", c.v, c.applied)
+		}
 	}
 }
 
@@ -42,7 +73,7 @@ func TestEntryJSON(t *testing.T) {
 //
 // promise: P21
 func TestEntryHasNoRoomForValues(t *testing.T) {
-	for _, typ := range []reflect.Type{reflect.TypeFor[Entry](), reflect.TypeFor[Field]()} {
+	for _, typ := range []reflect.Type{reflect.TypeFor[Entry](), reflect.TypeFor[Field](), reflect.TypeFor[SealUse]()} {
 		for i := range typ.NumField() {
 			f := typ.Field(i)
 			switch f.Type {

@@ -109,6 +109,13 @@ type Verdict struct {
 	Form     Form
 	Label    Label  // the label that decided
 	Rule     string // file:line of the rule that decided; "" when the label's default treatment did
+
+	// How the handling is enforced, which follows from Action, Handling and
+	// whether the destination has a landing side. It is computed last. Where both
+	// are false and Action lets out more than a token, handling is declared only.
+
+	Sealed   bool // what Action leaves of the value leaves sealed; with Action Seal, the value itself
+	Register bool // the value may leave only once the landing side has it in its register
 }
 
 // Strictest returns the verdict that lets out less of v and w. Over any number
@@ -141,6 +148,10 @@ func (v Verdict) less(w Verdict) bool {
 		return v.Handling < w.Handling
 	case v.TTL != w.TTL:
 		return v.TTL < w.TTL
+	case v.Sealed != w.Sealed:
+		return v.Sealed
+	case v.Register != w.Register:
+		return v.Register
 	case v.Label != w.Label:
 		return v.Label < w.Label
 	}

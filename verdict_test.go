@@ -103,6 +103,7 @@ func someVerdict(rnd *rand.Rand) Verdict {
 		Label:    []Label{"a", "b", "c"}[rnd.IntN(3)],
 		Rule:     []string{"", "r1", "r2"}[rnd.IntN(3)],
 	}
+	v.Sealed, v.Register = rnd.IntN(2) == 0, rnd.IntN(2) == 0
 	if v.Handling == Temporary {
 		v.TTL = time.Duration(1+rnd.IntN(2)) * time.Minute
 	}

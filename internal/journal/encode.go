@@ -87,6 +87,16 @@ func appendTail(dst []byte, e *isogate.Entry) []byte {
 		}
 		dst = append(dst, ']')
 	}
+	if len(e.Seals) > 0 {
+		dst = append(dst, `,"seals":[`...)
+		for i := range e.Seals {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendSealUse(dst, &e.Seals[i])
+		}
+		dst = append(dst, ']')
+	}
 	dst = appendInt(dst, "bytes_in", e.BytesIn)
 	dst = appendInt(dst, "bytes_out", e.BytesOut)
 	dst = appendMember(dst, "digest_in", e.DigestIn)
@@ -133,6 +143,26 @@ func appendField(dst []byte, f *isogate.Field) []byte {
 	dst = appendMember(dst, "rule", f.Rule)
 	dst = append(dst, `,"n":`...)
 	dst = strconv.AppendUint(dst, uint64(f.N), 10)
+	if f.Sealed {
+		dst = append(dst, `,"sealed":true`...)
+	}
+	if f.Registered {
+		dst = append(dst, `,"registered":true`...)
+	}
+	if f.Declared {
+		dst = append(dst, `,"declared":true`...)
+	}
+	return append(dst, '}')
+}
+
+func appendSealUse(dst []byte, u *isogate.SealUse) []byte {
+	dst = append(dst, `{"key":`...)
+	dst = appendString(dst, u.Key)
+	dst = append(dst, `,"request":`...)
+	dst = strconv.AppendUint(dst, u.Request, 10)
+	dst = append(dst, `,"handling":`...)
+	dst = appendString(dst, u.Handling)
+	dst = appendMember(dst, "ttl", u.TTL)
 	return append(dst, '}')
 }
 

@@ -35,7 +35,10 @@ func TestEncodingHasEveryField(t *testing.T) {
 		switch v := f.Addr().Interface().(type) {
 		case *time.Time:
 		case *[]isogate.Field:
-			*v = []isogate.Field{{}, {Path: "a[].b", Label: "ugc.title", Action: isogate.Mask, Handling: "temporary", TTL: "5m0s", Rule: "t.yaml:3", N: 7}}
+			*v = []isogate.Field{{}, {Path: "a[].b", Label: "ugc.title", Action: isogate.Mask, Handling: "temporary", TTL: "5m0s", Rule: "t.yaml:3", N: 7},
+				{Path: "s", Sealed: true}, {Path: "r", Registered: true}, {Path: "d", Declared: true}}
+		case *[]isogate.SealUse:
+			*v = []isogate.SealUse{{}, {Key: "n5xgk3tbnrsq", Request: 12, Handling: "temporary", TTL: "5m0s"}}
 		case *[]isogate.Closing:
 			*v = []isogate.Closing{{}, {Of: "01ARZ3NDEKTSV4RRFFQ69G5FAW", Status: 201, DurationUS: 812}}
 		case *map[string]string:
@@ -64,8 +67,11 @@ func TestEncodingHasEveryField(t *testing.T) {
 	if n := reflect.TypeFor[isogate.Closing]().NumField(); n != 3 {
 		t.Errorf("isogate.Closing has %d fields; teach appendClosing the new one", n)
 	}
-	if n := reflect.TypeFor[isogate.Field]().NumField(); n != 7 {
+	if n := reflect.TypeFor[isogate.Field]().NumField(); n != 10 {
 		t.Errorf("isogate.Field has %d fields; teach appendField the new one", n)
+	}
+	if n := reflect.TypeFor[isogate.SealUse]().NumField(); n != 4 {
+		t.Errorf("isogate.SealUse has %d fields; teach appendSealUse the new one", n)
 	}
 }
 
