@@ -176,7 +176,8 @@ func (l *Landing) shown(in *http1.Incoming) http1.Fields {
 		case "Accept-Ranges":
 			return true
 		case "Set-Cookie":
-			name, _, _ := strings.Cut(f.Value, "=")
+			// A cookie without a name is sent as its value alone, which may look like ours.
+			name, _, _ := strings.Cut(strings.TrimLeft(f.Value, "= \t"), "=")
 			name = strings.TrimSpace(name)
 			return strings.EqualFold(name, "__Host-isogate") || strings.EqualFold(name, "isogate-session")
 		}
