@@ -1,6 +1,7 @@
 package landing
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
 	"mime"
@@ -191,12 +192,12 @@ const holdPage = 256 << 10
 // reveal answers with the body's seals replaced. What is revealed is recorded
 // before it leaves; if it cannot be, nothing of it does.
 func (l *Landing) reveal(x *http1.Exchange, in *http1.Incoming, header http1.Fields, s shape, v *view) {
-	body := reveal(in.Body, s, v)
-	defer func() { _ = body.Close() }()
 	if in.ContentLength >= 0 && in.ContentLength <= holdPage && x.Request.Method != "HEAD" {
-		l.revealWhole(x, in, header, s, body, v)
+		l.revealWhole(x, in, header, s, v)
 		return
 	}
+	body := reveal(in.Body, s, v)
+	defer func() { _ = body.Close() }()
 	w, err := x.Stream(in.Status, revealedHeader(header, s), -1)
 	if err != nil {
 		l.cutOff(x, err)
@@ -234,7 +235,16 @@ func (l *Landing) reveal(x *http1.Exchange, in *http1.Incoming, header http1.Fie
 	}
 }
 
-func (l *Landing) revealWhole(x *http1.Exchange, in *http1.Incoming, header http1.Fields, s shape, body revealer, v *view) {
+func (l *Landing) revealWhole(x *http1.Exchange, in *http1.Incoming, header http1.Fields, s shape, v *view) {
+	// Nothing is opened before all of it is there: a service that takes its time could
+	// else have a value shown long after its key was destroyed.
+	sealed, err := io.ReadAll(in.Body)
+	if err != nil {
+		l.refuse(x, failed(err))
+		return
+	}
+	body := reveal(bytes.NewReader(sealed), s, v)
+	defer func() { _ = body.Close() }()
 	out := make([]byte, 0, 2*in.ContentLength+512)
 	defer func() { clear(out[:cap(out)]) }()
 	for {
