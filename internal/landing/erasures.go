@@ -330,12 +330,15 @@ func (e *erasures) call(ctx context.Context, j *job) bool {
 	e.mu.Lock()
 	rows := j.rows
 	e.mu.Unlock()
+	// Before it is asked who is on the way: whoever sets out after that comes later
+	// than the call, and stays in the register.
+	called := e.l.now()
 	if e.l.register.busy(j.tenant, rows) {
 		e.later(j, time.Second)
 		return true
 	}
 	e.mu.Lock()
-	j.called = e.l.now()
+	j.called = called
 	body := e.body(j)
 	e.mu.Unlock()
 	defer clear(body)

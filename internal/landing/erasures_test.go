@@ -240,6 +240,42 @@ func TestErasureOverdueAndRestart(t *testing.T) {
 	w.waitState(g, "e1", erasureConfirmed)
 }
 
+// ATTACK: an identifier comes again in the moment in which the service is called to
+// erase it.
+//
+// THIS TEST VERIFIES: it is not struck from the register while the service gets it.
+//
+// promise: P17
+func TestErasureMeetsWhatComesAgain(t *testing.T) {
+	var between atomic.Pointer[func()]
+	w := newWorld(t, func(c *Config, _ *vault.Config) {
+		c.Now = func() time.Time {
+			now := time.Now()
+			if f := between.Swap(nil); f != nil {
+				(*f)()
+				return now.Add(10 * time.Millisecond)
+			}
+			return now
+		}
+	})
+	rows := []identifier{{Label: email, ID: "igt1caaaa", Value: "ada@example.com"}}
+	j := &job{task: task{tenant: "acme", id: "e1", state: erasureWaiting, asked: time.Now(), rows: rows}, valued: true}
+	if err := w.l.erasures.store.ask(t.Context(), &j.task); err != nil {
+		t.Fatal(err)
+	}
+	w.l.register.opened("acme", rows)
+	comes := func() {
+		if err := w.l.register.put(t.Context(), "acme", "entry", []seal.RegisterRow{{Label: email, ID: "igt1caaaa", Subject: "igt1cssss", Because: "b", Rule: "r"}}); err != nil {
+			t.Error(err)
+		}
+	}
+	between.Store(&comes)
+	w.l.erasures.call(t.Context(), j)
+	if list, _, err := w.l.register.list(t.Context(), "acme", "", "", "", 10); err != nil || len(list) != 1 {
+		t.Errorf("the register has %v, %v", list, err)
+	}
+}
+
 // ATTACK: one tenant asks for many erasures, which the service never answers, so that
 // another's wait behind them without anybody being told; and for ever more, so that
 // their values fill the memory.
