@@ -265,7 +265,19 @@ func (m *markup) endTag() {
 	case "option":
 		// In a select not every end tag ends one.
 		m.choice = !m.closing && !m.valued || m.closing && m.choosing && m.choice
+	case "applet", "marquee", "object", "table", "template":
+		if m.choosing { // its end tag does not end it from in there
+			m.state = never
+			return
+		}
+	case "frameset":
+		m.state = never // all tags but a few mean nothing
+		return
 	case "select":
+		if m.closing && m.foreign() {
+			m.state = never // as above
+			return
+		}
 		m.choosing = !m.closing
 		m.choice = m.choice && m.choosing
 	case "svg":
