@@ -227,40 +227,17 @@ func TestMarkupAgreesWithAnotherTokenizer(t *testing.T) {
 // THIS TEST VERIFIES: wherever markup says that a place is text, a parser that builds
 // the tree, as a browser does, has it in text that is shown, or in such an attribute.
 func TestMarkupAgreesWithATree(t *testing.T) {
-	parts := strings.Split("< > / = ! -- - ? a p> <p> <p_ <a_ </p> <script> </script> <!-- --> --!> title=\" alt=' value=\" href=\" onclick=\" \"> '> "+
-		"<title> </title> <style> </style> <textarea> </textarea> <svg> </svg> <svg/> <math> </math> <select> </select> <option> </option> <optgroup> </optgroup> "+
-		"<foreignObject> </foreignObject> <desc> <mtext> <template> </template> <xmp> </xmp_> <noscript> </noscript> <iframe> </iframe> <plaintext> <datalist> <button> "+
-		"<!doctype_html> <![CDATA[ ]]> &lt; <style/> <svg><style> <svg><title> <math><title> <svg><script> <select><option> <a_onclick=\" § § § §", " ")
 	rng := rand.New(rand.NewPCG(3, 4))
-	name := func(i int) string { return "Qz" + string(rune('a'+i)) + "j" }
 	plainOnes := 0
 	for range 100_000 {
-		var b strings.Builder
-		n := 0
-		for range 1 + rng.IntN(10) {
-			part := strings.ReplaceAll(parts[rng.IntN(len(parts))], "_", " ")
-			if part == "§" {
-				part = name(n)
-				n++
-			}
-			b.WriteString(part)
-		}
-		page := b.String()
-		var m markup
-		ours := make([]bool, n)
-		for i := range len(page) {
-			if page[i] == 'Q' && strings.HasPrefix(page[i:], "Qz") {
-				ours[page[i+2]-'a'] = m.plain()
-			}
-			m.step(page[i])
-		}
+		page, ours := nasty(rng)
 		doc, err := html.ParseWithOptions(strings.NewReader(page), html.ParseOptionEnableScripting(true))
 		if err != nil {
 			continue
 		}
 		see := func(text string, ok bool) {
 			for i, plain := range ours {
-				if plain && strings.Contains(strings.ToLower(text), strings.ToLower(name(i))) {
+				if plain && strings.Contains(strings.ToLower(text), strings.ToLower(placeName(i))) {
 					if plainOnes++; !ok {
 						t.Fatalf("%q: the place %d is taken for text, and is not", page, i)
 					}
@@ -279,6 +256,38 @@ func TestMarkupAgreesWithATree(t *testing.T) {
 	if plainOnes < 5_000 {
 		t.Fatalf("only %d places were taken for text; the test tests nothing", plainOnes)
 	}
+}
+
+// placeName marks a place in a page; nothing around it can look like another one.
+func placeName(i int) string { return "Qz" + string(rune('a'+i)) + "j" }
+
+// nasty is a page that nobody writes, with places, and which of them markup takes
+// for text.
+func nasty(rng *rand.Rand) (page string, plain []bool) {
+	const parts = "< > / = ! -- - ? a p> <p> <p_ <a_ </p> <script> </script> <!-- --> --!> title=\" alt=' value=\" href=\" onclick=\" \"> '> " +
+		"<title> </title> <style> </style> <textarea> </textarea> <svg> </svg> <svg/> <math> </math> <select> </select> <option> </option> <optgroup> </optgroup> " +
+		"<foreignObject> </foreignObject> <desc> <mtext> <template> </template> <xmp> </xmp_> <iframe> </iframe> <plaintext> <datalist> <button> <hr> <td> <frameset> " +
+		"<!doctype_html> <![CDATA[ ]]> &lt; <style/> <svg><style> <svg><title> <math><title> <svg><script> <select><option> <a_onclick=\" <?x_?> \x00 § § § §"
+	list := strings.Split(parts, " ")
+	var b strings.Builder
+	n := 0
+	for range 1 + rng.IntN(10) {
+		part := strings.ReplaceAll(list[rng.IntN(len(list))], "_", " ")
+		if part == "§" {
+			part = placeName(n)
+			n++
+		}
+		b.WriteString(part)
+	}
+	page, plain = b.String(), make([]bool, n)
+	var m markup
+	for i := range len(page) {
+		if page[i] == 'Q' && strings.HasPrefix(page[i:], "Qz") {
+			plain[page[i+2]-'a'] = m.plain()
+		}
+		m.step(page[i])
+	}
+	return page, plain
 }
 
 // isShown reports whether a text is shown, and not what a form sends.
