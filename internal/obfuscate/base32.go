@@ -6,14 +6,15 @@ import "encoding/binary"
 // 1, 8 and 9 are not in it, which is why a version digit out of them ends every
 // prefix: a run of base32 never reaches over the beginning of the next token.
 
-// encodedLen is how many characters n bytes make.
-func encodedLen(n int) int { return (n*8 + 4) / 5 }
+// Base32Len is how many characters n bytes make as base32.
+func Base32Len(n int) int { return (n*8 + 4) / 5 }
 
 // decodedLen is how many whole bytes n characters hold.
 func decodedLen(n int) int { return n * 5 / 8 }
 
-// appendBase32 appends src in base32. Unused low bits of the last character are zero.
-func appendBase32(dst, src []byte) []byte {
+// AppendBase32 appends src in the alphabet of all replacements: RFC 4648 §6 in
+// lower case, without padding. Unused low bits of the last character are zero.
+func AppendBase32(dst, src []byte) []byte {
 	var text [8]byte
 	for len(src) >= 8 {
 		// Five bytes are used of the eight that one load takes.
@@ -25,7 +26,7 @@ func appendBase32(dst, src []byte) []byte {
 		var five [8]byte
 		n := copy(five[3:], src[:min(5, len(src))])
 		binary.BigEndian.PutUint64(text[:], spread(binary.BigEndian.Uint64(five[:])))
-		dst = append(dst, text[:encodedLen(n)]...)
+		dst = append(dst, text[:Base32Len(n)]...)
 		src = src[n:]
 	}
 	return dst
@@ -57,8 +58,8 @@ func base32Value(c byte) byte {
 	return notBase32
 }
 
-// base32Run returns how many bytes at the beginning of s are of the alphabet.
-func base32Run(s []byte) int {
+// Base32Run returns how many bytes at the beginning of s are of the alphabet, in any case of letters.
+func Base32Run(s []byte) int {
 	for i, c := range s {
 		if base32Value(c) == notBase32 {
 			return i
@@ -67,10 +68,10 @@ func base32Run(s []byte) int {
 	return len(s)
 }
 
-// decodeBase32 appends the bytes that text spells. It reports false for a
+// DecodeBase32 appends the bytes that text spells. It reports false for a
 // character outside the alphabet and for any spelling but the one that
-// appendBase32 would have written (upper case apart).
-func decodeBase32(dst, text []byte) ([]byte, bool) {
+// AppendBase32 would have written (upper case apart).
+func DecodeBase32(dst, text []byte) ([]byte, bool) {
 	var acc uint64
 	bits := 0
 	for _, c := range text {

@@ -48,7 +48,7 @@ func (o *Obfuscator) joinEmail(buf, src []byte, want int, esc Escape) (text []by
 	for want > len(text) {
 		n = min(maxPart, want-len(text))
 		rest := src[length:]
-		if run := base32Run(rest[:min(n, len(rest))]); run < n {
+		if run := Base32Run(rest[:min(n, len(rest))]); run < n {
 			return text, 0, run == len(rest), false
 		}
 		if len(rest) == n {

@@ -22,6 +22,9 @@ const (
 	upperHex = "0123456789ABCDEF"
 )
 
+// maxEscaped is how many bytes one byte of a value becomes at the most (\u0001).
+const maxEscaped = 6
+
 // append appends value, and reports false if it cannot be written. Quoted says,
 // of JSON, that the place stands behind an escaped quote: the string may hold
 // JSON itself, in which one escaping would be too few, or plain text, in which

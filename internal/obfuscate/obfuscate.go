@@ -97,9 +97,9 @@ type scratch struct {
 	sha    sha
 	domain [1]byte
 	digest [32]byte
-	buf    []byte // tag, IV and ciphertext
-	text   []byte // the characters of a token that was broken over an e-mail address
-	plain  []byte // a value, escaped
+	buf    []byte      // tag, IV and ciphertext
+	text   []byte      // the characters of a token that was broken over an e-mail address
+	of     *Obfuscator // whose tokens it finds, during a scan
 }
 
 // keepScratch is the largest buffer, in bytes, that is kept for the next call.
@@ -219,8 +219,8 @@ func (o *Obfuscator) borrow() *scratch {
 }
 
 func (o *Obfuscator) giveBack(s *scratch) {
-	if cap(s.buf) > keepScratch || cap(s.plain) > keepScratch {
-		s.buf, s.plain = nil, nil
+	if cap(s.buf) > keepScratch {
+		s.buf = nil
 	}
 	o.scratches.Put(s)
 }

@@ -134,7 +134,7 @@ const hashLen = len(hashPrefix) + hashSize*8/5
 func (k *labelKeys) appendHash(dst []byte, s *scratch, domain byte, value []byte) []byte {
 	k.hash.sum(s, domain, value)
 	dst = append(dst, hashPrefix...)
-	return appendBase32(dst, s.digest[:hashSize])
+	return AppendBase32(dst, s.digest[:hashSize])
 }
 
 // A replaced number has always fifteen digits: it says nothing about the
@@ -154,7 +154,7 @@ func (k *labelKeys) appendNumber(dst []byte, s *scratch, value []byte) []byte {
 
 // appendEmailToken appends a token, or else a hash, in the shape of an address.
 func (o *Obfuscator) appendEmailToken(dst []byte, s *scratch, keys *labelKeys, value []byte) ([]byte, isogate.Action) {
-	if bucket, ok := bucketFor(len(value)); ok && o.emailLen(tokenLen(bucket)) <= maxAddress {
+	if bucket, ok := BucketFor(len(value)); ok && o.emailLen(tokenLen(bucket)) <= maxAddress {
 		s.text, _ = keys.token.appendToken(s.text[:0], s, value, isogate.String)
 		return o.appendEmail(dst, s.text), isogate.Token
 	}

@@ -161,7 +161,7 @@ func TestNumbers(t *testing.T) {
 	}
 	// What stands for a number cannot be computed from the hash of the string
 	// that is spelled like it.
-	digest, ok := decodeBase32(nil, []byte(strings.TrimPrefix(replace(t, o, verdict(isogate.Hash, ""), "17"), hashPrefix)))
+	digest, ok := DecodeBase32(nil, []byte(strings.TrimPrefix(replace(t, o, verdict(isogate.Hash, ""), "17"), hashPrefix)))
 	out, _, _, err := o.Replace(nil, verdict(isogate.Hash, ""), isogate.Value{Kind: isogate.Number, Text: []byte("17")})
 	hi, _ := bits.Mul64(binary.BigEndian.Uint64(digest), numberValues)
 	if err != nil || !ok || string(out) == strconv.FormatUint(leastNumber+hi, 10) {

@@ -57,9 +57,33 @@ func (o *Obfuscator) Reveal(token string) (isogate.Label, []byte, error) {
 //
 // promise: P37
 func (o *Obfuscator) Restore(dst, src []byte, esc Escape) (out []byte, n int) {
-	sc := scanner{o: o, esc: esc}
-	out, _ = sc.scan(dst, src, true)
-	return out, sc.restored
+	sc := Scanner{Esc: esc, Letter: tokenLetter}
+	out, _ = o.scan(&sc, dst, src, true)
+	return out, sc.Replaced
+}
+
+// scan lends the scanner what it finds tokens with.
+func (o *Obfuscator) scan(sc *Scanner, dst, src []byte, final bool) (out []byte, used int) {
+	if o.scratches == nil {
+		return append(dst, src...), len(src)
+	}
+	s := o.borrow()
+	defer o.giveBack(s)
+	s.of = o
+	return sc.Scan(s, dst, src, final)
+}
+
+// Find implements [Finder].
+func (s *scratch) Find(src []byte, esc Escape, known int, final bool) Found {
+	m := s.of.match(s, src, esc, known, final)
+	switch m.verdict {
+	case matchToken:
+		return Found{State: FoundOne, Length: m.length, Kind: m.kind, Value: m.value}
+	case matchMore:
+		return Found{State: FoundPart, Length: m.length}
+	default:
+		return Found{}
+	}
 }
 
 type matchVerdict uint8
@@ -82,10 +106,10 @@ type match struct {
 // its body are known to be of the alphabet. Final says that nothing follows src.
 func (o *Obfuscator) match(s *scratch, src []byte, esc Escape, known int, final bool) match {
 	const head = len(tokenPrefix) + 1
-	if !isPrefix(src) {
+	if !hasPrefix(src, tokenLetter) {
 		return match{verdict: matchNone}
 	}
-	if run := base32Run(src[len(tokenPrefix):min(head+tagChars, len(src))]); run < 1+tagChars {
+	if run := Base32Run(src[len(tokenPrefix):min(head+tagChars, len(src))]); run < 1+tagChars {
 		if len(tokenPrefix)+run < len(src) {
 			return match{verdict: matchNone}
 		}
@@ -96,10 +120,10 @@ func (o *Obfuscator) match(s *scratch, src []byte, esc Escape, known int, final 
 	if !ok {
 		return match{verdict: matchForeign}
 	}
-	bucket := int(base32Value(src[head-1]))
+	bucket, _ := BucketOf(src[head-1])
 	want := tokenLen(bucket) - head
 	run := min(known, len(body), want)
-	run += base32Run(body[run:min(len(body), want)])
+	run += Base32Run(body[run:min(len(body), want)])
 
 	// The address is looked for first where the token fits its local part, for
 	// then the token alone would be found within it.
@@ -135,7 +159,8 @@ func unfinished(final bool) match {
 	return match{verdict: matchMore}
 }
 
-// isPrefix reports whether src begins with a token's prefix, in any case of letters.
-func isPrefix(src []byte) bool {
-	return len(src) >= len(tokenPrefix) && src[3] == '1' && src[2]|0x20 == 't' && src[1]|0x20 == 'g' && src[0]|0x20 == 'i'
+// hasPrefix reports whether src begins with the prefix that has this third letter,
+// in any case of letters.
+func hasPrefix(src []byte, letter byte) bool {
+	return len(src) >= prefixSize && src[3] == digit && src[2]|0x20 == letter && src[1]|0x20 == 'g' && src[0]|0x20 == 'i'
 }

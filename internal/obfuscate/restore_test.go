@@ -227,15 +227,15 @@ func TestRestoreReaderIsBounded(t *testing.T) {
 		most  int
 	}{
 		"no tag of ours": {tokenPrefix + "7" + strings.Repeat("a", 7), 2 * pieceSize},
-		"a tag of ours":  {ours[:12], tokenLen(int(base32Value(ours[4]))) + 4*pieceSize},
+		"a tag of ours":  {ours[:12], tokenLen(Bucket(base32Value(ours[4]))) + 4*pieceSize},
 	} {
 		r := o.RestoreReader(io.MultiReader(strings.NewReader(c.begin), io.LimitReader(endless('a'), 8<<20)), Plain)
 		n, err := io.Copy(io.Discard, r)
 		if err != nil || n != int64(len(c.begin))+8<<20 {
 			t.Errorf("%s: %d bytes, %v", what, n, err)
 		}
-		if cap(r.in) > 2*c.most || cap(r.out) > 2*c.most {
-			t.Errorf("%s: %d and %d bytes were held, more than twice %d", what, cap(r.in), cap(r.out), c.most)
+		if cap(r.sieve.in) > 2*c.most || cap(r.sieve.out) > 2*c.most {
+			t.Errorf("%s: %d and %d bytes were held, more than twice %d", what, cap(r.sieve.in), cap(r.sieve.out), c.most)
 		}
 	}
 }

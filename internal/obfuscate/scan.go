@@ -6,92 +6,161 @@ import (
 	"github.com/isogate/isogate"
 )
 
-// scanner turns tokens back in a text that comes in pieces.
-type scanner struct {
-	o        *Obfuscator
-	esc      Escape
-	restored int
-	behind   behind
-	// known is how many characters of the body of the token that the next piece
-	// begins with have been looked at: they are not looked at again, so that a
-	// long token in small pieces costs no more than in one.
+// FindState is what a [Finder] says.
+type FindState uint8
+
+const (
+	// FoundNone: no replacement begins here; the text stays.
+	FoundNone FindState = iota
+	// FoundPart: what is there may yet become one.
+	FoundPart
+	// FoundOne: one begins here.
+	FoundOne
+)
+
+// Found is what a [Finder] found.
+type Found struct {
+	State FindState
+	// Length is how many bytes the replacement has. Of a part, it is how many
+	// characters behind the prefix and the bucket have been looked at, and need not
+	// be again.
+	Length int
+	// Kind is what Value is: a bool or number loses its quotes where it is a whole
+	// string of JSON.
+	Kind isogate.Kind
+	// Value is what is written instead, not escaped; valid until the next call.
+	Value []byte
+	// Else is written instead where Value cannot be, as it is. Nil leaves the text.
+	Else []byte
+}
+
+// Finder reads what a replacement looks like and what stands behind it.
+type Finder interface {
+	// Find reads the beginning of src, which has the finder's prefix. The first
+	// known characters behind prefix and bucket are those that an earlier call
+	// counted; that many as a whole one has, or more, say that the last call found
+	// this very one, and that the scanner could not yet tell what stands behind it.
+	// Final says that nothing follows src.
+	Find(src []byte, esc Escape, known int, final bool) Found
+}
+
+// Scanner goes through a text that comes in pieces and has replacements of one
+// prefix turned back. The cost is linear if the finder's is, whatever the text
+// and its pieces.
+type Scanner struct {
+	// Esc says what the text is.
+	Esc Escape
+	// Letter is the third of the prefix, in lower case: "ig", Letter, "1".
+	Letter byte
+	// Wipe has the output wiped where it has to be moved, and where a value could
+	// not be written whole.
+	Wipe bool
+
+	// Replaced and Unwritten are how many values were written, and could not be.
+	Replaced, Unwritten int
+
+	behind behind
+	// known is how many characters of the body of what the next piece begins with
+	// have been looked at: they are not looked at again, so that a long one in small
+	// pieces costs no more than in one.
 	known int
 }
 
-// scan appends src to dst with its tokens turned back, and says how much of src
-// it has dealt with. What is left, when more is to come, may yet become a token;
-// it must begin the next piece.
-func (sc *scanner) scan(dst, src []byte, final bool) (out []byte, used int) {
-	if sc.o.scratches == nil {
-		return append(dst, src...), len(src)
-	}
-	s := sc.o.borrow()
-	defer sc.o.giveBack(s)
+const (
+	prefixSize = len(tokenPrefix)
+	digit      = '1' // of every prefix
+)
+
+// Scan appends src to dst with what f finds replaced, and says how much of src it
+// has dealt with. What is left, when more is to come, may yet become a
+// replacement; it must begin the next piece.
+func (sc *Scanner) Scan(f Finder, dst, src []byte, final bool) (out []byte, used int) {
 	for at := 0; ; {
 		// Of the prefix the digit is looked for, being rarer than its letters.
-		i := bytes.IndexByte(src[at:], tokenPrefix[3])
+		i := bytes.IndexByte(src[at:], digit)
 		if i < 0 {
 			break
 		}
 		at += i + 1
-		start := at - len(tokenPrefix)
-		if start < used || !isPrefix(src[start:]) {
+		start := at - prefixSize
+		if start < used || !hasPrefix(src[start:], sc.Letter) {
 			continue
 		}
 		known := 0
 		if start <= 1 {
-			known = sc.known // what was held back is this token, or its quote and this token
+			known = sc.known // what was held back is this one, or its quote and this one
 		}
-		m := sc.o.match(s, src[start:], sc.esc, known, final)
-		if m.verdict == matchMore {
-			return sc.hold(dst, src, used, start, m.length)
+		m := f.Find(src[start:], sc.Esc, known, final)
+		if m.State == FoundPart {
+			return sc.hold(dst, src, used, start, m.Length)
 		}
-		if m.verdict != matchToken {
+		if m.State != FoundOne {
 			continue
 		}
-		behind := sc.behind.after(src[used:start], sc.esc)
-		end := start + m.length
-		if sc.esc == JSON && m.kind != isogate.String && start > used && !behind.quoted {
+		behind := sc.behind.after(src[used:start], sc.Esc)
+		end := start + m.Length
+		if sc.Esc == JSON && m.Kind != isogate.String && start > used && !behind.quoted {
 			whole, more := wholeString(src, start, end, final)
 			if more {
-				return sc.hold(dst, src, used, start, 0)
+				return sc.hold(dst, src, used, start, m.Length)
 			}
 			if whole {
-				dst = append(append(dst, src[used:start-1]...), m.value...)
+				dst = sc.room(dst, start-used+len(m.Value))
+				dst = append(append(dst, src[used:start-1]...), m.Value...)
 				used, at = end+1, end+1
 				sc.behind = behind
-				sc.restored++
+				sc.Replaced++
 				continue
 			}
 		}
+		dst = append(sc.room(dst, start-used+m.Length+len(m.Else)+maxEscaped*len(m.Value)), src[used:start]...)
+		kept := len(dst)
 		var ok bool
-		if s.plain, ok = sc.esc.append(s.plain[:0], m.value, behind.quoted); ok {
-			dst = append(append(dst, src[used:start]...), s.plain...)
-			sc.restored++
+		if dst, ok = sc.Esc.append(dst, m.Value, behind.quoted); ok {
+			sc.Replaced++
 		} else {
-			dst = append(dst, src[used:end]...)
+			sc.Unwritten++
+			if sc.Wipe {
+				clear(dst[kept:])
+			}
+			if dst = dst[:kept]; m.Else != nil {
+				dst = append(dst, m.Else...)
+			} else {
+				dst = append(dst, src[start:end]...)
+			}
 		}
 		used, at = end, end
 		sc.behind = behind
 	}
 	cut := len(src)
 	if !final {
-		cut = max(used, cut-tail(src, sc.esc))
+		cut = max(used, cut-sc.tail(src))
 	}
 	return sc.emit(dst, src, used, cut), cut
 }
 
-// emit appends what lies between used and cut as it is.
-func (sc *scanner) emit(dst, src []byte, used, cut int) []byte {
-	sc.known = 0
-	sc.behind = sc.behind.after(src[used:cut], sc.esc)
-	return append(dst, src[used:cut]...)
+// room returns dst with room for n bytes more if what it holds is to be wiped
+// where it has to move, which append would leave behind.
+func (sc *Scanner) room(dst []byte, n int) []byte {
+	if !sc.Wipe || cap(dst)-len(dst) >= n {
+		return dst
+	}
+	grown := append(make([]byte, 0, max(2*cap(dst), len(dst)+n)), dst...)
+	clear(dst)
+	return grown
 }
 
-// hold deals with src up to a token that is not complete, and to the quote
+// emit appends what lies between used and cut as it is.
+func (sc *Scanner) emit(dst, src []byte, used, cut int) []byte {
+	sc.known = 0
+	sc.behind = sc.behind.after(src[used:cut], sc.Esc)
+	return append(sc.room(dst, cut-used), src[used:cut]...)
+}
+
+// hold deals with src up to a replacement that is not complete, and to the quote
 // before it, which may have to go.
-func (sc *scanner) hold(dst, src []byte, used, start, known int) ([]byte, int) {
-	if sc.esc == JSON && start > used && src[start-1] == '"' {
+func (sc *Scanner) hold(dst, src []byte, used, start, known int) ([]byte, int) {
+	if sc.Esc == JSON && start > used && src[start-1] == '"' {
 		start--
 	}
 	dst = sc.emit(dst, src, used, start)
@@ -99,13 +168,14 @@ func (sc *scanner) hold(dst, src []byte, used, start, known int) ([]byte, int) {
 	return dst, start
 }
 
-// tail is how many bytes at the end of src may be the beginning of a token.
-func tail(src []byte, esc Escape) int {
-	n := min(len(src), len(tokenPrefix)-1)
-	for n > 0 && !bytes.EqualFold(src[len(src)-n:], []byte(tokenPrefix[:n])) {
+// tail is how many bytes at the end of src may be the beginning of a replacement.
+func (sc *Scanner) tail(src []byte) int {
+	prefix := [prefixSize - 1]byte{'i', 'g', sc.Letter}
+	n := min(len(src), len(prefix))
+	for n > 0 && !bytes.EqualFold(src[len(src)-n:], prefix[:n]) {
 		n--
 	}
-	if esc == JSON && n < len(src) && src[len(src)-n-1] == '"' {
+	if sc.Esc == JSON && n < len(src) && src[len(src)-n-1] == '"' {
 		n++
 	}
 	return n
@@ -115,7 +185,7 @@ func tail(src []byte, esc Escape) int {
 // that makes it a member name. With more of it the quotes stay.
 const maxSpace = 64
 
-// wholeString reports whether the token between start and end is a whole JSON
+// wholeString reports whether what is between start and end is a whole JSON
 // string and no member name; more says that src ends before that can be said.
 // The quote before start, if there is one, is known not to be escaped.
 func wholeString(src []byte, start, end int, final bool) (whole, more bool) {

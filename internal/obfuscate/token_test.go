@@ -327,7 +327,7 @@ func TestSameTag(t *testing.T) {
 // A token that opens but was not padded as ours are was not minted by this code.
 func TestUnpad(t *testing.T) {
 	for _, p := range [][]byte{nil, make([]byte, 16), append([]byte("abc"), 0x80), append([]byte("abc"), 0x84), []byte("abc\x00\x00")} {
-		if v, kind, ok := unpad(p); ok {
+		if v, kind, ok := Unpad(p); ok {
 			t.Errorf("%x: %q, %v", p, v, kind)
 		}
 	}
@@ -338,7 +338,7 @@ func TestUnpad(t *testing.T) {
 	p := make([]byte, 16)
 	var iv block
 	k.siv.seal(&s.blocks, &iv, p)
-	body := appendBase32(nil, append(append(append([]byte(nil), k.tag[:]...), iv[:]...), p...))
+	body := AppendBase32(nil, append(append(append([]byte(nil), k.tag[:]...), iv[:]...), p...))
 	if _, _, err := o.Reveal(tokenPrefix + "a" + string(body)); !errors.Is(err, ErrDamaged) {
 		t.Errorf("nothing but zeros: %v", err)
 	}
