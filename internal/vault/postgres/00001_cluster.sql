@@ -1,0 +1,77 @@
+-- +goose Up
+-- What several landings of one destination have together. No seal key is here, and
+-- nothing that opens one but what is encrypted to keys that are in memory only.
+-- Every row that a member believes carries an HMAC, mac, under a key that is derived
+-- from the landing's identity: who can write here and no more cannot make one.
+
+CREATE TABLE meta (key text PRIMARY KEY, value text NOT NULL);
+
+-- The members, one row per start of one: what it says about itself, renewed every
+-- second or two. left says that it is gone; nobody that is gone comes back.
+CREATE TABLE member (
+	instance bytea PRIMARY KEY,
+	note bytea NOT NULL,
+	mac bytea NOT NULL,
+	beat bigint NOT NULL DEFAULT 0,
+	gone boolean NOT NULL DEFAULT false
+) WITH (fillfactor = 50);
+
+-- Which member answers for the keys whose IDs begin with a home.
+CREATE TABLE home (home bytea PRIMARY KEY, instance bytea NOT NULL);
+
+-- Which member has which key in memory: so that there is a receipt for each even if
+-- its member is not there to write it.
+CREATE TABLE live (
+	key bytea NOT NULL,
+	instance bytea NOT NULL,
+	tenant text NOT NULL,
+	temporary boolean NOT NULL,
+	mac bytea NOT NULL,
+	PRIMARY KEY (key, instance)
+);
+CREATE INDEX live_instance ON live (instance);
+
+-- What is to be part of a receipt.
+CREATE TABLE event (
+	id bytea PRIMARY KEY,
+	n bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+	tenant text NOT NULL,
+	body bytea NOT NULL,
+	mac bytea NOT NULL
+);
+CREATE INDEX event_order ON event (tenant, n);
+
+-- The receipts, and per tenant where their chain ends. Whoever adds one locks the
+-- chain's row until its commit.
+CREATE TABLE chain (tenant text PRIMARY KEY, number bigint NOT NULL, digest text NOT NULL, mac bytea NOT NULL) WITH (fillfactor = 50);
+CREATE TABLE receipt (
+	tenant text NOT NULL,
+	number bigint NOT NULL,
+	at bigint NOT NULL,
+	note bytea NOT NULL,
+	PRIMARY KEY (tenant, number)
+);
+
+-- Letters to one member, sealed to its box: keys under which shared keys are.
+CREATE TABLE letter (n bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, instance bytea NOT NULL, sealed bytea NOT NULL);
+CREATE INDEX letter_instance ON letter (instance);
+
+-- Temporary keys, encrypted under the key of the window in which they end, which was
+-- made by one member (maker) and is in the members' memory only.
+CREATE TABLE shared (
+	key bytea PRIMARY KEY,
+	ends bigint NOT NULL,
+	maker bytea NOT NULL,
+	facts bytea NOT NULL,
+	sealed bytea NOT NULL
+);
+CREATE INDEX shared_ends ON shared (ends);
+
+-- Sessions whose end some member was not told directly.
+CREATE TABLE ending (
+	n bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+	tenant text NOT NULL,
+	session text NOT NULL,
+	cause text NOT NULL,
+	mac bytea NOT NULL
+);
