@@ -99,6 +99,9 @@ func validSession(s string) bool {
 	return parseBase32(b[:], s)
 }
 
+// maxContext is more bytes than a context and an ID have.
+const maxContext = 320
+
 // append appends the context for hashes and ciphers: strings preceded by their
 // length in two bytes, then numbers of fixed size, so that no two contexts make
 // the same bytes.

@@ -69,7 +69,7 @@ func (e *Epoch) Unwrap(a Arrival, key *[32]byte) (err error) {
 	if len(a.Wrapped) != wrappedSize {
 		return fmt.Errorf("seal: the wrapped key has %d bytes, not %d", len(a.Wrapped), wrappedSize)
 	}
-	context := a.Context.append(make([]byte, 0, 256))
+	context := a.Context.append(make([]byte, 0, maxContext))
 	info := wrapInfo(append(context, a.ID[:]...), e.id)
 	e.mu.RLock()
 	defer e.mu.RUnlock()

@@ -17,8 +17,8 @@ const plainHead = 4 + 1
 // OpenKey opens one decoded seal under key, which may lie outside the Go heap and
 // of which no copy and no key schedule stays behind. C is the key's context. Raw is
 // the seal decoded, as [Opener] is given it; it is not changed. The value is
-// appended to scratch[:0]: with a capacity of len(raw) nothing is allocated for
-// it, and where it is wiped is the caller's to choose.
+// appended to scratch[:0]: with the capacity that [Opener] is given nothing is
+// allocated for it, and where it is wiped is the caller's to choose.
 //
 // It does not say whether the value may still be seen: see [Opened.Age].
 func OpenKey(key *[32]byte, c *Context, raw, scratch []byte) (Opened, error) {
@@ -30,8 +30,14 @@ func OpenKey(key *[32]byte, c *Context, raw, scratch []byte) (Opened, error) {
 		return Opened{}, err
 	}
 	defer wipeGCM(gcm)
-	aad := c.append(make([]byte, 0, 256))
-	return openRaw(gcm, append(aad, raw[:len(ID{})]...), raw, scratch)
+	// What the seal is bound to stands behind the value, where there is room.
+	var aad []byte
+	if end := max(0, len(raw)-headSize-tagSize); cap(scratch) >= end+maxContext {
+		aad = scratch[end:end:cap(scratch)]
+	} else {
+		aad = make([]byte, 0, maxContext)
+	}
+	return openRaw(gcm, append(c.append(aad), raw[:len(ID{})]...), raw, scratch)
 }
 
 // openRaw opens a decoded seal. Aad is the context and the ID of the key.

@@ -69,7 +69,11 @@ type finder struct {
 	raw     []byte // the seal that was read last, decoded
 	scratch []byte // its value
 	dirty   int    // how much of scratch may hold something
-	last    obfuscate.Found
+
+	// What came of the last seal, so that one is opened, and recorded, once.
+	length  int // in characters; 0 of none
+	outcome Outcome
+	opened  Opened
 }
 
 const idCut = (len(ID{})*8 + 4) / 5 // characters that say which key a seal is of
@@ -85,44 +89,77 @@ func (f *finder) Find(src []byte, _ obfuscate.Escape, known int, final bool) obf
 	}
 	bucket, _ := obfuscate.BucketOf(src[head-1])
 	body, want := src[head:], textLen(bucket)-head
-	if known >= want && f.last.Length == head+want {
-		return f.last // opened, and recorded, once
-	}
-	run := min(known, len(body), want)
-	run += obfuscate.Base32Run(body[run:min(len(body), want)])
-	if run < want {
-		if run == len(body) && !final {
+	if known < want || f.length != head+want {
+		run := min(known, len(body), want)
+		run += obfuscate.Base32Run(body[run:min(len(body), want)])
+		if run == len(body) && run < want && !final {
 			return obfuscate.Found{State: obfuscate.FoundPart, Length: run}
 		}
-		return f.not(Withheld, head+run)
+		f.length = head + run
+		f.outcome, f.opened = Withheld, Opened{}
+		if run == want {
+			f.open(body[:want], bucket)
+		}
 	}
-	raw, ok := obfuscate.DecodeBase32(slices.Grow(f.raw[:0], rawLen(bucket)), body[:want])
+	if f.outcome == Revealed {
+		found := obfuscate.Found{State: obfuscate.FoundOne, Length: f.length, Kind: f.opened.Kind, Value: f.opened.Value}
+		if !f.leave {
+			found.Else = []byte(TextWithheld)
+		}
+		return found
+	}
+	next, more := nextBegins(src, f.length, final)
+	if more {
+		return obfuscate.Found{State: obfuscate.FoundPart, Length: f.length - head}
+	}
+	return f.not(next)
+}
+
+// open opens a seal by the characters of its body.
+func (f *finder) open(body []byte, bucket obfuscate.Bucket) {
+	raw, ok := obfuscate.DecodeBase32(slices.Grow(f.raw[:0], rawLen(bucket)), body)
 	f.raw = raw
 	if !ok {
-		return f.not(Withheld, head+want)
+		return
 	}
 	clear(f.scratch[:f.dirty])
-	if f.dirty = bucket.Size(); len(f.scratch) < f.dirty {
-		f.scratch = make([]byte, max(f.dirty, leastScratch))
+	if f.dirty = bucket.Size(); len(f.scratch) < f.dirty+maxContext {
+		f.scratch = make([]byte, max(f.dirty+maxContext, leastScratch))
 	}
-	opened, outcome := f.opener.OpenSeal(f.scratch[:0], ID(raw), raw)
-	if outcome != Revealed || opened.Kind == isogate.Null {
-		return f.not(outcome, head+want)
+	f.opened, f.outcome = f.opener.OpenSeal(f.scratch[:0], ID(raw), raw)
+	if f.outcome == Revealed && f.opened.Kind == isogate.Null {
+		f.outcome = Withheld
 	}
-	f.last = obfuscate.Found{State: obfuscate.FoundOne, Length: head + want, Kind: opened.Kind, Value: opened.Value}
-	if !f.leave {
-		f.last.Else = []byte(TextWithheld)
-	}
-	return f.last
 }
 
 // leastScratch saves small values an allocation each time they get longer.
 const leastScratch = 1 << 10
 
+// nextBegins returns where the seal at the beginning of src, which is taken to end
+// at end, really ends: it may have been cut and be followed by another at once, the
+// first letters of whose prefix look like its own. More says that src is too short
+// to tell.
+func nextBegins(src []byte, end int, final bool) (at int, more bool) {
+	for k := len(prefix) - 1; k > 0; k-- {
+		rest := src[end-k:]
+		like := rest[0]|0x20 == 'i' &&
+			(len(rest) < 2 || rest[1]|0x20 == 'g') &&
+			(len(rest) < 3 || rest[2]|0x20 == letter || rest[2]|0x20 == 't' || rest[2]|0x20 == 'h') &&
+			(len(rest) < 4 || rest[3] == prefix[3])
+		switch {
+		case like && len(rest) >= len(prefix):
+			return end - k, false
+		case like && !final:
+			return 0, true
+		}
+	}
+	return end, false
+}
+
 // not is what is found where nothing is revealed.
-func (f *finder) not(outcome Outcome, length int) obfuscate.Found {
+func (f *finder) not(length int) obfuscate.Found {
 	text := TextWithheld
-	if outcome == Expired {
+	if f.outcome == Expired {
 		text = TextExpired
 		f.n.Expired++
 	} else {
@@ -147,7 +184,7 @@ func (f *finder) counts(sc *obfuscate.Scanner) Counts {
 
 func (f *finder) wipe() {
 	clear(f.scratch[:f.dirty])
-	f.scratch, f.dirty, f.last = nil, 0, obfuscate.Found{}
+	f.scratch, f.dirty, f.length, f.opened = nil, 0, 0, Opened{}
 }
 
 // Revealer is a reader that replaces seals as [Reveal] does, wherever the pieces

@@ -57,13 +57,19 @@ func newSide(tb testing.TB) *side {
 	}}
 }
 
-// keys are a signing key that is the same each time for one seed.
-func keys(tb testing.TB, seed byte, name string) (note.Signer, note.Verifier) {
+// noteKeys are a signing key that is the same each time for one seed.
+func noteKeys(tb testing.TB, seed byte, name string) (skey, vkey string) {
 	tb.Helper()
 	skey, vkey, err := note.GenerateKey(bytes.NewReader(bytes.Repeat([]byte{seed}, ed25519.SeedSize)), name)
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return skey, vkey
+}
+
+func keys(tb testing.TB, seed byte, name string) (note.Signer, note.Verifier) {
+	tb.Helper()
+	skey, vkey := noteKeys(tb, seed, name)
 	s, err := note.NewSigner(skey)
 	if err != nil {
 		tb.Fatal(err)

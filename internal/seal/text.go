@@ -20,3 +20,14 @@ func textLen(b obfuscate.Bucket) int { return len(prefix) + 1 + obfuscate.Base32
 func hasPrefix(text []byte) bool {
 	return len(text) >= len(prefix) && text[0]|0x20 == 'i' && text[1]|0x20 == 'g' && text[2]|0x20 == letter && text[3] == '1'
 }
+
+// AppendText appends the text of a seal that is decoded, as [Opener] is given it:
+// the spelling that every gateway writes. It reports false if raw has no seal's length.
+func AppendText(dst, raw []byte) ([]byte, bool) {
+	bucket, ok := obfuscate.BucketFor(len(raw) - headSize - tagSize - 1)
+	if !ok || rawLen(bucket) != len(raw) {
+		return dst, false
+	}
+	dst = append(append(dst, prefix...), bucket.Char())
+	return obfuscate.AppendBase32(dst, raw), true
+}
