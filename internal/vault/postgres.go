@@ -38,8 +38,8 @@ var postgresTables embed.FS
 const postgresLatest = 1
 
 const (
-	// patience is how long one transaction may take.
-	patience = 10 * time.Second
+	// postgresPatience is how long one transaction may take.
+	postgresPatience = 10 * time.Second
 	// maxIdentifier is how long a name may be in PostgreSQL, in bytes.
 	maxIdentifier = 63
 )
@@ -78,7 +78,7 @@ func openPostgres(ctx context.Context, url string, dial DialFunc, destination is
 	c.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 	c.DialFunc = pgconn.DialFunc(dial)
 	c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
-	ms := fmt.Sprint(patience.Milliseconds())
+	ms := fmt.Sprint(postgresPatience.Milliseconds())
 	maps.Copy(c.RuntimeParams, map[string]string{
 		"application_name": "isogate landing",
 		"search_path":      pgx.Identifier{schema}.Sanitize(),
@@ -235,7 +235,7 @@ func (p *postgres) made(mac []byte, use string, parts ...[]byte) bool {
 
 // do runs f in a transaction.
 func (p *postgres) do(ctx context.Context, f func(ctx context.Context, tx pgx.Tx) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, postgresPatience)
 	defer cancel()
 	err := pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error { return f(ctx, tx) })
 	if err != nil {

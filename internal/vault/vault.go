@@ -67,6 +67,9 @@ type Config struct {
 	// MaxKeys is how many live keys there may be: 1,000,000 if it is 0. Each takes
 	// some 250 bytes.
 	MaxKeys int
+	// Cluster makes this landing one of several; nil is alone. Dir and Home are not
+	// used then, and Keep must be "".
+	Cluster *Cluster
 	// Clock is nil for [MachineClock].
 	Clock Clock
 	// Logger may be nil.
@@ -128,8 +131,9 @@ type Vault struct {
 	shards  [shards]*shard
 	share   *share
 	epochs  *epochs
-	ledger  *ledger
-	shelf   *shelf // nil: no key outlives the process
+	ledger  books
+	shelf   keeping  // nil: no key outlives the process
+	cluster *cluster // nil: it is alone
 	closing atomic.Bool
 	gate    sync.RWMutex // held by who uses a slot that is in no shard yet
 
@@ -159,7 +163,7 @@ func (c *Config) complete() error {
 	if c.Signer == nil {
 		return errors.New("vault: no key to sign with; give the landing side's")
 	}
-	if c.Dir == "" {
+	if c.Dir == "" && c.Cluster == nil {
 		return errors.New("vault: no directory; name one for receipts")
 	}
 	if err := isogate.CheckName(string(c.Destination), false); err != nil {
@@ -190,6 +194,9 @@ func (c *Config) complete() error {
 	}
 	if c.MaxKeys < 2*len(c.Tenants) || c.MaxKeys > 1<<26 {
 		return fmt.Errorf("vault: %d keys; use at least 2 for each tenant and at most %d", c.MaxKeys, 1<<26)
+	}
+	if c.Cluster != nil {
+		c.Home = newHome() // of this start of this member
 	}
 	if c.Home == [4]byte{} {
 		sum := sha256.Sum256(fmt.Appendf(nil, "isogate/home/v1\x00%s\x00%08x", c.Signer.Name(), c.Signer.KeyHash()))
@@ -242,8 +249,17 @@ func Open(cfg Config) (_ *Vault, err error) {
 		return nil, err
 	}
 	v.sayMemory()
-	if v.ledger, err = openLedger(context.Background(), &v.cfg); err != nil {
-		return nil, err
+	if cfg.Cluster != nil {
+		if v.cluster, err = openCluster(context.Background(), v); err != nil {
+			return nil, err
+		}
+		v.ledger, v.shelf = v.cluster.ledger, v.cluster
+	} else {
+		l, err := openLedger(context.Background(), &v.cfg)
+		if err != nil {
+			return nil, err
+		}
+		v.ledger = l
 	}
 	if err := v.recover(); err != nil {
 		return nil, err
@@ -360,6 +376,11 @@ func (v *Vault) Home() [4]byte { return v.cfg.Home }
 func (v *Vault) Ready() error {
 	if v.closing.Load() {
 		return ErrClosed
+	}
+	if v.cluster != nil {
+		if err := v.cluster.ready(); err != nil {
+			return err
+		}
 	}
 	return v.ledger.trouble()
 }

@@ -6,24 +6,27 @@
 
 CREATE TABLE meta (key text PRIMARY KEY, value text NOT NULL);
 
--- The members, one row per start of one: what it says about itself, renewed every
--- second or two. left says that it is gone; nobody that is gone comes back.
+-- The members, one row per start of one. note is what it says about itself, renewed
+-- every second or two with the next beat. Whoever is gone does not come back, and
+-- one other takes up what it left (adopter); declined are those who could not take all.
 CREATE TABLE member (
-	instance bytea PRIMARY KEY,
+	instance text PRIMARY KEY,
 	note bytea NOT NULL,
 	mac bytea NOT NULL,
 	beat bigint NOT NULL DEFAULT 0,
-	gone boolean NOT NULL DEFAULT false
+	gone boolean NOT NULL DEFAULT false,
+	adopter text NOT NULL DEFAULT '',
+	declined text[] NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 50);
 
 -- Which member answers for the keys whose IDs begin with a home.
-CREATE TABLE home (home bytea PRIMARY KEY, instance bytea NOT NULL);
+CREATE TABLE home (home bytea PRIMARY KEY, instance text NOT NULL);
 
 -- Which member has which key in memory: so that there is a receipt for each even if
 -- its member is not there to write it.
 CREATE TABLE live (
 	key bytea NOT NULL,
-	instance bytea NOT NULL,
+	instance text NOT NULL,
 	tenant text NOT NULL,
 	temporary boolean NOT NULL,
 	mac bytea NOT NULL,
@@ -51,27 +54,27 @@ CREATE TABLE receipt (
 	note bytea NOT NULL,
 	PRIMARY KEY (tenant, number)
 );
+CREATE INDEX receipt_at ON receipt (at);
 
 -- Letters to one member, sealed to its box: keys under which shared keys are.
-CREATE TABLE letter (n bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, instance bytea NOT NULL, sealed bytea NOT NULL);
+CREATE TABLE letter (n bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, instance text NOT NULL, sealed bytea NOT NULL, mac bytea NOT NULL);
 CREATE INDEX letter_instance ON letter (instance);
 
--- Temporary keys, encrypted under the key of the window in which they end, which was
--- made by one member (maker) and is in the members' memory only.
+-- Temporary keys, encrypted under the key of the window in which they end. The member
+-- that has the key (maker) made that one; it is in the members' memory only. born is
+-- by the maker's clock; ends is the window's end in milliseconds since 1970.
 CREATE TABLE shared (
 	key bytea PRIMARY KEY,
+	maker text NOT NULL,
 	ends bigint NOT NULL,
-	maker bytea NOT NULL,
 	facts bytea NOT NULL,
 	sealed bytea NOT NULL
 );
-CREATE INDEX shared_ends ON shared (ends);
 
--- Sessions whose end some member was not told directly.
+-- Ends of sessions and keys that some member could not be told directly.
 CREATE TABLE ending (
 	n bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
-	tenant text NOT NULL,
-	session text NOT NULL,
-	cause text NOT NULL,
+	at bigint NOT NULL,
+	body bytea NOT NULL,
 	mac bytea NOT NULL
 );
