@@ -12,9 +12,13 @@ import (
 	"github.com/isogate/isogate/internal/seal"
 )
 
-// longest is the longest time to live and window of a temporary key that is taken:
-// beyond it sums of times might not fit.
-const longest = 10 * 365 * 24 * time.Hour
+const (
+	// longest is the greatest age of a key that is believed.
+	longest = 10 * 365 * 24 * time.Hour
+	// latest is the latest time of making, in milliseconds since 1970 (in 2116), that
+	// sums of times fit with.
+	latest = int64(1<<62) / int64(time.Millisecond)
+)
 
 // Arrive takes the key that a request brings, or sees that it is held, and counts
 // as use of it: a session's idle time begins anew. An error is a [*Refusal], or
@@ -46,7 +50,7 @@ func (v *Vault) arrive(a *seal.Arrival) error {
 		return &Refusal{Code: seal.CodeUnknownKey, Detail: fmt.Sprintf("it is for destination %q, and this is the landing side of %q", c.Destination, v.cfg.Destination)}
 	case a.ID.Home() != v.cfg.Home:
 		return &Refusal{Code: seal.CodeUnknownKey, Detail: "it is for another landing side; fetch this one's statement and make a new key"}
-	case c.Handling != isogate.TransitOnly && c.Handling != isogate.Temporary, a.Age < 0, a.Age > longest, c.TTL < 0, c.TTL > longest, c.Window < 0, c.Window > longest:
+	case a.Age < 0, a.Age > longest, c.Made.UnixMilli() > latest:
 		return &Refusal{Code: seal.CodeDamaged, Detail: "its context is not one that a key can have"}
 	}
 	if err := c.Check(); err != nil {
@@ -107,6 +111,9 @@ func (v *Vault) meet(s *shard, t *tenant, a *seal.Arrival, fill *record) (known 
 		r.born = min(r.born, int64(now.boot-a.Age))
 		if v.bury(s, slot) {
 			return true, gone()
+		}
+		if earlier {
+			v.keep(r, slot)
 		}
 		e := r.end(v.limits)
 		s.postpone(slot, int64(now.boot+e.sleep(now)))
@@ -209,18 +216,25 @@ func (v *Vault) put(s *shard, t *tenant, e *epoch, slot uint32, fill *record) (m
 		return false, &Refusal{Code: seal.CodeStale, Detail: "its life was over when it arrived; make a new key"}
 	}
 	fill.due = int64(now.boot + end.sleep(now))
-	if fill.temporary && v.shelf != nil {
-		k := kept{id: fill.id, tenant: t.name, transit: t.transit(fill.transit), born: fill.born, made: fill.made, ttl: fill.ttl, window: fill.window}
-		if err := v.shelf.put(&k, v.arena.key(slot)); err != nil {
-			v.cfg.Metrics.wipeErrors.Inc()
-			v.cfg.Logger.Warn("a temporary key is not kept over a restart", slog.Any("error", err))
-		}
-	}
+	v.keep(fill, slot)
 	fill.row = v.ledger.live(t.name, fill.id)
 	*s.records.at(slot) = *fill
 	s.insert(slot)
 	v.cfg.Metrics.keys.WithLabelValues(fill.handling().String()).Inc()
 	return false, nil
+}
+
+// keep puts a temporary key on the shelf, if there is one. The shard's lock is held.
+func (v *Vault) keep(r *record, slot uint32) {
+	if !r.temporary || v.shelf == nil {
+		return
+	}
+	t := v.tenants[r.tenant]
+	k := kept{id: r.id, tenant: t.name, transit: t.transit(r.transit), born: r.born, made: r.made, ttl: r.ttl, window: r.window}
+	if err := v.shelf.put(&k, v.arena.key(slot)); err != nil {
+		v.cfg.Metrics.wipeErrors.Inc()
+		v.cfg.Logger.Warn("a temporary key is not kept over a restart", slog.Any("error", err))
+	}
 }
 
 // Settled returns when every key that had arrived before the call is written down,

@@ -30,3 +30,9 @@ func sinceEpoch(t time.Time) time.Duration { return time.Duration(t.UnixNano()) 
 
 // wallTime is the wall clock's part as a time.
 func (i instant) wallTime() time.Time { return time.Unix(0, int64(i.wall)).UTC() }
+
+// stamp is the time as events and receipts have it. A machine whose clock was never
+// set stamps the first second of 1970, not something that no receipt can have.
+func (i instant) stamp() time.Time {
+	return time.UnixMilli(max(i.wall, time.Second).Milliseconds()).UTC()
+}

@@ -1,8 +1,6 @@
 package vault
 
 import (
-	"time"
-
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/seal"
 )
@@ -33,7 +31,7 @@ func (v *Vault) destroy(s *shard, slot uint32, cause string, now instant) {
 	v.share.give(t.index)
 	v.cfg.Metrics.keys.WithLabelValues(handling.String()).Dec()
 	v.cfg.Metrics.destroyed.WithLabelValues(cause).Inc()
-	v.tell(ended{t.name, row, seal.Event{Kind: seal.Destroyed, At: now.wallTime().Truncate(time.Millisecond), Key: id, Cause: cause}})
+	v.tell(ended{t.name, row, seal.Event{Kind: seal.Destroyed, At: now.stamp(), Key: id, Cause: cause}})
 }
 
 // tell has the end of a key be part of the next receipt; of one that was on the
@@ -134,12 +132,15 @@ func (v *Vault) RequestDone(ids []seal.ID) {
 
 // EndSession destroys the keys of a session and returns how many there were. Cause
 // is for the receipts, such as [seal.CauseEnded].
-func (v *Vault) EndSession(t isogate.Tenant, session, cause string) (n int) {
+func (v *Vault) EndSession(t isogate.Tenant, digest, cause string) (n int) {
 	of := v.named[t]
-	if of == nil || len(session) != seal.IDChars {
+	if of == nil || len(digest) != seal.SessionChars {
 		return 0
 	}
-	k := sessionKey{tenant: of.index, session: [seal.IDChars]byte([]byte(session))}
+	if e := (seal.Event{Kind: seal.Destroyed, At: instant{}.stamp(), Key: seal.ID{1}, Cause: cause}); e.Check() != nil {
+		cause = seal.CauseEnded // no receipt could have the other
+	}
+	k := sessionKey{tenant: of.index, session: session([]byte(digest))}
 	for _, s := range v.shards {
 		s.mu.Lock()
 		_, now := read(v.cfg.Clock)
@@ -190,6 +191,6 @@ func (v *Vault) endKey(t *tenant, id seal.ID) bool {
 	s.bury(e.n, t.index, id)
 	e.tombs[t.index].Add(1)
 	v.cfg.Metrics.destroyed.WithLabelValues(CauseNotHeld).Inc()
-	v.ledger.gone(t.name, 0, seal.Event{Kind: seal.Destroyed, At: now.wallTime().Truncate(time.Millisecond), Key: id, Cause: CauseNotHeld})
+	v.ledger.gone(t.name, 0, seal.Event{Kind: seal.Destroyed, At: now.stamp(), Key: id, Cause: CauseNotHeld})
 	return true
 }

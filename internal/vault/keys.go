@@ -35,7 +35,7 @@ func (rs records) at(slot uint32) *record {
 // sessionKey is a session of a tenant.
 type sessionKey struct {
 	tenant  uint16
-	session [seal.IDChars]byte
+	session session
 }
 
 // shard is a part of the keys: those whose IDs end alike.
@@ -90,7 +90,7 @@ func (s *shard) buried(tenant uint16, id seal.ID) bool {
 func (s *shard) insert(slot uint32) {
 	r := s.records.at(slot)
 	s.byID[r.id] = slot
-	if r.session != [seal.IDChars]byte{} {
+	if r.session != (session{}) {
 		k := sessionKey{r.tenant, r.session}
 		r.prev, r.next = 0, s.sessions[k]
 		if r.next > 0 {
@@ -105,7 +105,7 @@ func (s *shard) insert(slot uint32) {
 func (s *shard) remove(slot uint32) {
 	r := s.records.at(slot)
 	delete(s.byID, r.id)
-	if r.session != [seal.IDChars]byte{} {
+	if r.session != (session{}) {
 		k := sessionKey{r.tenant, r.session}
 		switch {
 		case r.prev > 0:

@@ -8,14 +8,17 @@ import (
 	"github.com/isogate/isogate/internal/seal"
 )
 
+// session is the digest of a session, or all zeros.
+type session [seal.SessionChars]byte
+
 // record is what a vault knows about one live key; the key itself is in the arena,
 // in the slot of the same number. It has no pointers, so that a million of them
 // are nothing to the garbage collector. It is guarded by the shard of its ID.
 type record struct {
 	id        seal.ID
-	session   [seal.IDChars]byte // all zeros: none
-	tenant    uint16             // index into Vault.tenants
-	transit   uint16             // index into tenant.transits
+	session   session // all zeros: none
+	tenant    uint16  // index into Vault.tenants
+	transit   uint16  // index into tenant.transits
 	temporary bool
 	byRequest bool
 

@@ -76,7 +76,7 @@ func (v *Vault) tick(ctx context.Context) error {
 	switch {
 	case now.boot-v.cutAt >= cutEvery || v.ledger.waiting() >= seal.MaxEvents:
 		v.cutAt = now.boot
-		errs = append(errs, v.ledger.cut(ctx, now.wallTime()))
+		errs = append(errs, v.ledger.cut(ctx, now.stamp()))
 	case v.ledger.waiting() > 0:
 		errs = append(errs, v.ledger.sync(ctx, v.ledger.mark()))
 	}
@@ -108,12 +108,16 @@ func (v *Vault) Close() error {
 				v.leave(s, slot)
 				continue
 			}
-			v.destroy(s, slot, seal.CauseDrain, now)
+			cause := seal.CauseDrain
+			if r := s.records.at(slot); r.end(v.limits).passed(now) {
+				cause = r.cause(now, v.limits)
+			}
+			v.destroy(s, slot, cause, now)
 		}
 		s.mu.Unlock()
 	}
 	v.epochs.destroy()
-	return errors.Join(v.settleShelf(now), v.ledger.cut(context.Background(), now.wallTime()), v.release())
+	return errors.Join(v.settleShelf(now), v.ledger.cut(context.Background(), now.stamp()), v.release())
 }
 
 // leave wipes a key from memory that stays on the shelf. The shard's lock is held.

@@ -162,28 +162,35 @@ func (s *shelf) restore(same bool, take func(*kept) bool) error {
 	return nil
 }
 
-// put keeps a key. It reads the key while it writes, and has no copy of it after.
+// put keeps a key, or what has changed about one that is kept. It reads the key
+// while it writes, and has no copy of it after.
 func (s *shelf) put(k *kept, key *[keySize]byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.at[k.id]; ok {
-		return nil
-	}
-	slot := s.next
-	if n := len(s.free); n > 0 {
-		slot = s.free[n-1]
-		s.free = s.free[:n-1]
-	} else {
-		s.next++
+	slot, again := s.at[k.id]
+	if !again {
+		slot = s.place()
 	}
 	defer clear(s.buf[:])
 	k.encode(&s.buf, key)
 	if _, err := s.f.WriteAt(s.buf[:], slot*slotSize); err != nil {
 		s.wiped = append(s.wiped, slot) // a part of it may be there
+		delete(s.at, k.id)
 		return fmt.Errorf("vault: keep a key in %s: %w; it ends with this process", s.path, err)
 	}
 	s.at[k.id] = slot
 	return nil
+}
+
+// place takes a slot that is free.
+func (s *shelf) place() int64 {
+	if n := len(s.free); n > 0 {
+		slot := s.free[n-1]
+		s.free = s.free[:n-1]
+		return slot
+	}
+	s.next++
+	return s.next - 1
 }
 
 // wipe wipes a key. It reports whether there was one, whose receipt must wait for

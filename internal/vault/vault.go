@@ -302,7 +302,7 @@ func (v *Vault) recover() error {
 			return err
 		}
 	}
-	at := now.wallTime().Truncate(time.Millisecond)
+	at := now.stamp()
 	err := v.ledger.held(context.Background(), func(row int64, t isogate.Tenant, id seal.ID) {
 		if r := back[id]; r != nil && v.tenants[r.tenant].name == t {
 			r.row = row
@@ -386,12 +386,18 @@ func (v *Vault) Ready() error {
 }
 
 // Note has an event of the landing side's written down and, soon, be part of a
-// receipt for t. Once it returns without an error the event is durable.
+// receipt for t; an event without a time is of now. Once it returns without an error the event is durable.
 func (v *Vault) Note(ctx context.Context, t isogate.Tenant, e seal.Event) error {
 	if v.named[t] == nil {
 		return fmt.Errorf("vault: an event of tenant %q, whose keys are not taken here; name the tenant in the configuration", t)
 	}
-	e.At = e.At.UTC().Truncate(time.Millisecond)
+	if e.At = e.At.UTC().Truncate(time.Millisecond); e.At.IsZero() {
+		_, now := read(v.cfg.Clock)
+		e.At = now.stamp()
+	}
+	if err := e.Check(); err != nil {
+		return fmt.Errorf("vault: event for a receipt: %w", err)
+	}
 	return v.ledger.sync(ctx, v.ledger.note(t, e))
 }
 

@@ -10,7 +10,8 @@ import (
 
 // Viewer is who sees a response.
 type Viewer struct {
-	// Name is for receipts.
+	// Name is for receipts: at most [seal.MaxViewer] bytes of readable text. With
+	// another one everything is withheld.
 	Name string
 	// Allows reports whether the viewer may see values of this label and context. It
 	// may take its time and call the vault; what it does to the context changes
@@ -65,6 +66,10 @@ func (vw *View) open(scratch []byte, id seal.ID, raw []byte) (_ seal.Opened, out
 		}
 	}()
 	k := revealed{c.Tenant, id, o.Request, o.Label}
+	// What no receipt could tell is not shown.
+	if e := vw.event(k, 1, instant{}); e.Check() != nil {
+		return seal.Opened{}, seal.Withheld
+	}
 	if vw.w.Allows == nil || !vw.w.Allows(&c, o.Label) {
 		return seal.Opened{}, seal.Withheld
 	}
@@ -129,10 +134,15 @@ func (v *Vault) context(r *record) seal.Context {
 	t := v.tenants[r.tenant]
 	c := seal.Context{Tenant: t.name, Destination: v.cfg.Destination, Transit: t.transit(r.transit), Handling: r.handling(),
 		ByRequest: r.byRequest, TTL: time.Duration(r.ttl), Window: time.Duration(r.window), Made: time.UnixMilli(r.made).UTC()}
-	if r.session != [seal.IDChars]byte{} {
+	if r.session != (session{}) {
 		c.Session = string(r.session[:])
 	}
 	return c
+}
+
+// event is what a receipt says of things that were revealed.
+func (vw *View) event(k revealed, n uint64, now instant) seal.Event {
+	return seal.Event{Kind: seal.RevealedTo, At: now.stamp(), Key: k.key, Request: k.request, Label: k.label, Viewer: vw.w.Name, N: n}
 }
 
 // Pending reports whether something was revealed that is not recorded yet.
@@ -146,9 +156,8 @@ func (vw *View) Pending() bool { return len(vw.seen) > 0 || !vw.v.ledger.written
 func (vw *View) Record(ctx context.Context) error {
 	if len(vw.seen) > 0 {
 		_, now := read(vw.v.cfg.Clock)
-		at := now.wallTime().Truncate(time.Millisecond)
 		for k, n := range vw.seen {
-			vw.mark = vw.v.ledger.note(k.tenant, seal.Event{Kind: seal.RevealedTo, At: at, Key: k.key, Request: k.request, Label: k.label, Viewer: vw.w.Name, N: n})
+			vw.mark = vw.v.ledger.note(k.tenant, vw.event(k, n, now))
 		}
 		clear(vw.seen)
 	}
