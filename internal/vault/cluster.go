@@ -121,6 +121,9 @@ func openCluster(ctx context.Context, v *Vault) (_ *cluster, err error) {
 		if err != nil {
 			c.db.close()
 			_ = c.ledger.close() // the first error is the one to tell
+			if c.windows != nil {
+				_ = c.windows.close()
+			}
 		}
 	}()
 	if c.windows, err = newWindows(); err != nil {

@@ -89,6 +89,7 @@ var errOver = errors.New("vault: its life is over")
 // abandon destroys everything and says nothing of it: others do, or will.
 func (v *Vault) abandon() {
 	v.gate.Lock()
+	v.abandoned.Store(true)
 	v.closing.Store(true)
 	v.gate.Unlock()
 	for _, s := range v.shards {

@@ -192,11 +192,7 @@ func (vw *View) openAway(scratch []byte, id seal.ID, raw []byte) (o seal.Opened,
 	c := vw.v.cluster
 	_, now := read(vw.v.cfg.Clock)
 	a, ok := vw.ahead[string(raw)]
-	if delete(vw.ahead, string(raw)); ok && now.boot-a.at > freshFor {
-		clear(a.opened.Value)
-		ok = false
-	}
-	if !ok {
+	if !ok || now.boot-a.at > freshFor {
 		answers, err := c.openAway(context.Background(), id.Home(), [][]byte{raw})
 		switch {
 		case errors.Is(err, errNobody):
@@ -206,9 +202,10 @@ func (vw *View) openAway(scratch []byte, id seal.ID, raw []byte) (o seal.Opened,
 		case answers == nil:
 			return vw.v.openKey(scratch, id, raw) // it has come here
 		}
+		clear(a.opened.Value)
 		a = answers[0]
+		vw.keep(raw, a)
 	}
-	defer clear(a.opened.Value)
 	if a.outcome != seal.Revealed {
 		return o, x, a.outcome
 	}
@@ -222,6 +219,7 @@ func (vw *View) openAway(scratch []byte, id seal.ID, raw []byte) (o seal.Opened,
 // used within a moment or asked for again. It need not be called: then each seal is
 // asked for by itself, when it is opened.
 func (vw *View) Ahead(ctx context.Context, piece []byte) {
+	vw.Forget()
 	if vw.v.cluster == nil {
 		return
 	}
@@ -242,18 +240,66 @@ func (vw *View) Ahead(ctx context.Context, piece []byte) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if vw.ahead == nil {
-				vw.ahead = map[string]away{}
-			}
 			for i, a := range answers {
-				if was, ok := vw.ahead[string(seals[i])]; ok {
-					clear(was.opened.Value)
-				}
-				vw.ahead[string(seals[i])] = a
+				vw.keep(seals[i], a)
 			}
 		}()
 	}
 	wg.Wait()
+}
+
+// keep remembers an answer for a moment.
+func (vw *View) keep(raw []byte, a away) {
+	if vw.ahead == nil {
+		vw.ahead = map[string]away{}
+	}
+	if was, ok := vw.ahead[string(raw)]; ok {
+		clear(was.opened.Value)
+	}
+	vw.ahead[string(raw)] = a
+}
+
+// stale reports whether an answer is so old that the key may have ended since.
+func (vw *View) stale(raw []byte) bool {
+	_, now := read(vw.v.cfg.Clock)
+	return now.boot-vw.ahead[string(raw)].at > freshFor
+}
+
+// Forget wipes values that other members have answered and that were not asked for
+// yet. Record and Ahead do it too; who may end a response without them calls it.
+func (vw *View) Forget() {
+	for _, a := range vw.ahead {
+		clear(a.opened.Value)
+	}
+	clear(vw.ahead)
+}
+
+// ours reports whether a key would be this landing's to hold.
+func (v *Vault) ours(id seal.ID) bool {
+	return id.Home() == v.cfg.Home || v.cluster != nil && !v.elsewhere(id)
+}
+
+// fenced reports whether the other members may have given this one up.
+func (v *Vault) fenced() bool {
+	if v.cluster == nil {
+		return false
+	}
+	_, now := read(v.cfg.Clock)
+	return v.cluster.fenced(now)
+}
+
+// away is those keys that other members hold, by home.
+func (v *Vault) away(ids []seal.ID) (of map[[4]byte][]seal.ID) {
+	for _, id := range ids {
+		if !v.elsewhere(id) {
+			continue
+		}
+		if of == nil {
+			of = map[[4]byte][]seal.ID{}
+		}
+		of[id.Home()] = append(of[id.Home()], id)
+	}
+	return of
 }
 
 // gather is a [seal.Opener] that opens nothing, and remembers what other members

@@ -46,6 +46,7 @@ type sharedLedger struct {
 	durable uint64
 	last    error
 	closed  bool
+	alone   bool              // there is nobody else
 	shared  map[seal.ID]int64 // temporary keys that the others could open too, by their window's end
 }
 
@@ -117,13 +118,28 @@ func (l *sharedLedger) gone(t isogate.Tenant, row int64, e seal.Event) {
 		return
 	}
 	delete(l.shared, e.Key)
+	if it.drop = true; l.alone {
+		l.queue = append(l.queue, it)
+		l.queued++
+		return
+	}
 	l.queue = append(l.queue, entry{tenant: t, key: e.Key, blank: true})
 	l.queued++
-	it.until, it.drop = ends, true
+	it.until = ends
 	if at := time.UnixMilli(ends).UTC(); at.After(e.At) {
 		e.At = at
 	}
 	l.later = append(l.later, it)
+}
+
+// nobody says that no other member is there: nothing waits for what they have.
+func (l *sharedLedger) nobody() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.alone = true
+	l.queue = append(l.queue, l.later...)
+	l.queued += uint64(len(l.later))
+	l.later = nil
 }
 
 // left queues that a key went to another member: there is nothing to tell.

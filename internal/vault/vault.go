@@ -135,7 +135,10 @@ type Vault struct {
 	shelf   keeping  // nil: no key outlives the process
 	cluster *cluster // nil: it is alone
 	closing atomic.Bool
-	gate    sync.RWMutex // held by who uses a slot that is in no shard yet
+	// abandoned says that all keys were destroyed because the cluster may have given
+	// this member up.
+	abandoned atomic.Bool
+	gate      sync.RWMutex // held by who uses a slot that is in no shard yet
 
 	mu     sync.Mutex // guards what follows
 	unsure []ended    // destroyed keys of which the shelf is not known to be wiped yet
@@ -289,7 +292,8 @@ func (v *Vault) recover() error {
 	doubt := false
 	if v.cfg.Keep != "" {
 		var err error
-		v.shelf, doubt, err = openShelf(v.cfg.Keep, v.cfg.KeepOnDisk, boot, now, func(k *kept) bool {
+		var s *shelf
+		s, doubt, err = openShelf(v.cfg.Keep, v.cfg.KeepOnDisk, boot, now, func(k *kept) bool {
 			r, alive := v.comeBack(k, now)
 			if r != nil {
 				back[k.id] = r
@@ -301,6 +305,7 @@ func (v *Vault) recover() error {
 		if err != nil {
 			return err
 		}
+		v.shelf = s
 	}
 	at := now.stamp()
 	err := v.ledger.held(context.Background(), func(row int64, t isogate.Tenant, id seal.ID) {
