@@ -113,7 +113,7 @@ func (c *cluster) takeUp(ctx context.Context) error {
 		if !p.gone && now.boot-p.seen < c.cfg.Lease {
 			continue
 		}
-		if p.gone && p.adopter != "" && p.adopter != c.instance && r.alive(p.adopter) != nil || slices.Contains(p.declined, c.instance) {
+		if p.gone && p.adopter != "" && p.adopter != c.instance && r.alive(p.adopter) != nil || slices.Contains(p.declined, c.instance) && !c.lost(p) {
 			continue
 		}
 		claimed, err := c.claim(ctx, i, p)
@@ -320,6 +320,8 @@ func (c *cluster) foster(o *orphan, instance string, p *peer) (settled bool, cau
 			return false, ""
 		}
 		return true, seal.CauseExpired
+	case now.wall >= time.Duration(o.ends)*time.Millisecond:
+		return true, seal.CauseExpired
 	}
 	ahead, known := p.note.Clocks[c.instance]
 	var f facts
@@ -351,8 +353,9 @@ func (c *cluster) foster(o *orphan, instance string, p *peer) (settled bool, cau
 
 // lost reports whether there is nobody else who could take up what a member left.
 func (c *cluster) lost(p *peer) bool {
+	_, now := read(c.v.cfg.Clock)
 	for i, other := range c.roster.Load().peers {
-		if !other.gone && !slices.Contains(p.declined, i) {
+		if other != p && !other.gone && now.boot-other.seen < c.cfg.Lease && !slices.Contains(p.declined, i) {
 			return false
 		}
 	}

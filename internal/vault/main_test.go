@@ -3,11 +3,15 @@ package vault
 import (
 	"os"
 	"testing"
+
+	"github.com/isogate/isogate/internal/isogatetest/pgtest"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childDir) != "" {
 		os.Exit(child())
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	pgtest.Stop()
+	os.Exit(code)
 }
