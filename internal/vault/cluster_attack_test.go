@@ -181,7 +181,7 @@ func TestAttackClusterForgery(t *testing.T) {
 	}
 	schema := pgx.Identifier{schemaOf(portal)}.Sanitize()
 	note := fmt.Sprintf(`{"instance":"STRANGER","name":"x","address":%q,"box":%q,"clocks":{}}`, a.cluster.cfg.Address, base64.StdEncoding.EncodeToString(stranger.public()))
-	known := append([]byte{1, 'X'}, make([]byte, 16+keySize)...)
+	known := append([]byte{1, 'X'}, bytes.Repeat([]byte{0x1f}, 16+keySize)...)
 	letter, err := sealTo(a.cluster.boxes.public(), letterUse, known)
 	if err != nil {
 		t.Fatal(err)

@@ -462,3 +462,61 @@ func TestClusterLastDrains(t *testing.T) {
 		t.Errorf("receipts say %v, want %v", got, want)
 	}
 }
+
+// TestClusterReceiptWaits: what the others have of a temporary key ends with its
+// window, up to 30 seconds after the key. No receipt says before that it was destroyed.
+//
+// promise: P18, P41
+func TestClusterReceiptWaits(t *testing.T) {
+	w := newTown(t, pgtest.Database(t), 2)
+	a, b := w.members[0], w.members[1]
+	long := a.arrive(temporary(time.Hour))
+	text := sealed(t, long, "ada@example.com")
+	w.pass(time.Hour + 30*time.Second) // from :05, so that the window ends 25 seconds later
+	if a.holds(long.ID()) {
+		t.Error("the key is still there")
+	}
+	w.everywhere(text, seal.TextExpired)
+	w.pass(20 * time.Second)
+	if got := destroyed(b.receipts(acme)); len(got) > 0 {
+		t.Errorf("receipts say %v while its window lasts", got)
+	}
+	if len(b.cluster.windows.at) != 1 {
+		t.Errorf("b has %d windows' keys, want the one", len(b.cluster.windows.at))
+	}
+	w.pass(6 * time.Second)
+	b.cluster.windows.expire(func() instant { _, now := read(b.cfg.Clock); return now }())
+	if len(b.cluster.windows.at) != 0 {
+		t.Error("the window is over and its key is still there")
+	}
+	if got := destroyed(b.receipts(acme)); got[long.ID()] != seal.CauseExpired {
+		t.Errorf("receipts say %v", got)
+	}
+}
+
+// TestClusterDiesOverDrain: a member that is killed after it handed keys over, and
+// before it said so, leaves nothing in doubt: the keys are with the other one, they
+// open, and no receipt says that they are lost.
+func TestClusterDiesOverDrain(t *testing.T) {
+	w := newTown(t, pgtest.Database(t), 3)
+	a := w.members[0]
+	s, after := a.arrive(bySession(sessionA)), a.arrive(bySession(sessionB))
+	text := sealed(t, s, "Ada")
+	if err := a.Settled(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, now := read(a.clock)
+	to, ahead := a.cluster.heir(now)
+	if out, err := pgtest.Exec(w.database, fmt.Sprintf(`UPDATE "isogate_landing_support-portal".member SET adopter = '%s' WHERE instance = '%s'`, to.note.Instance, a.cluster.instance)); err != nil {
+		t.Fatal(out, err)
+	}
+	if err := a.cluster.hand(to, ahead, []seal.ID{s.ID()}); err != nil {
+		t.Fatal(err)
+	}
+	a.die()
+	w.pass(2 * testLease)
+	w.everywhere(text, "Ada")
+	if got := destroyed(w.members[1].receipts(acme)); got[s.ID()] != "" || got[after.ID()] != CauseLost {
+		t.Errorf("receipts say %v", got)
+	}
+}

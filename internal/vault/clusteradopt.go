@@ -113,7 +113,7 @@ func (c *cluster) takeUp(ctx context.Context) error {
 		if !p.gone && now.boot-p.seen < c.cfg.Lease {
 			continue
 		}
-		if p.gone && p.adopter != "" && p.adopter != c.instance && r.alive(p.adopter) != nil || slices.Contains(p.declined, c.instance) && !c.lost(p) {
+		if p.adopter != "" && p.adopter != c.instance && r.alive(p.adopter) != nil || slices.Contains(p.declined, c.instance) && !c.lost(p) {
 			continue
 		}
 		claimed, err := c.claim(ctx, i, p)

@@ -44,6 +44,13 @@ func (c *cluster) leave(now instant) error {
 	to, ahead := c.heir(now)
 	v.destroyByRequest(now)
 	var failed error
+	if to != nil {
+		// If this one dies over it, the heir takes up the rest, and no other.
+		failed = c.db.do(context.Background(), func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `UPDATE member SET adopter = $2 WHERE instance = $1`, c.instance, to.note.Instance)
+			return err
+		})
+	}
 	for to != nil && failed == nil {
 		batch := v.someKeys(handKeys)
 		if len(batch) == 0 {
