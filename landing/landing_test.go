@@ -152,12 +152,12 @@ func TestRevealAndFind(t *testing.T) {
 	c := client(t, d)
 	mia, awkward, old := d.seal(t, isogate.String, "Mia"), d.seal(t, isogate.String, `<"&`), gone.seal(t, isogate.String, "Mia")
 	number := d.seal(t, isogate.Number, "17")
-	text := mia + " " + strings.ToUpper(mia) + " " + awkward + " " + old + " " + mia[:40] + " igt1abc"
+	text := mia + ", " + strings.ToUpper(mia) + " " + awkward + " " + old + " " + mia[:40] + " igt1abc"
 	if got := landing.Find([]byte(text)); !reflect.DeepEqual(got, []string{mia, awkward, old}) {
 		t.Errorf("%q", got)
 	}
 	got, err := c.Reveal(t.Context(), []byte(text), landing.HTML)
-	if want := "Mia Mia &lt;&#34;&amp; [expired] [sealed] igt1abc"; err != nil || string(got) != want {
+	if want := "Mia, Mia &lt;&#34;&amp; [expired] [sealed] igt1abc"; err != nil || string(got) != want {
 		t.Errorf("%q, %v; want %q", got, err, want)
 	}
 	if d.asked != 3 {

@@ -19,7 +19,7 @@ type Bucket uint8
 func BucketFor(n int) (Bucket, bool) {
 	for i, size := range buckets {
 		if n < size {
-			return Bucket(i), true //nolint:gosec // at most 31
+			return Bucket(i), true
 		}
 	}
 	return 0, false

@@ -117,7 +117,7 @@ func (c *Context) append(dst []byte) []byte {
 	dst = append(dst, byte(c.Handling), byRequest)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(c.TTL/time.Millisecond))    //nolint:gosec // Check saw that it is not negative
 	dst = binary.BigEndian.AppendUint64(dst, uint64(c.Window/time.Millisecond)) //nolint:gosec // as above
-	return binary.BigEndian.AppendUint64(dst, uint64(c.Made.UnixMilli()))       //nolint:gosec // as above
+	return binary.BigEndian.AppendUint64(dst, uint64(c.Made.UnixMilli()))
 }
 
 // Life returns for how long after its making the key may live at the most: window

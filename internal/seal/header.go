@@ -126,7 +126,7 @@ func appendKey(dst, wrapped []byte) []byte {
 	return append(append(append(dst, `;key=:`...), wrapped...), ':')
 }
 
-func appendBytes(dst, b []byte) []byte { return base64.StdEncoding.AppendEncode(dst, b) }
+func inBase64(b []byte) []byte { return base64.StdEncoding.AppendEncode(nil, b) }
 
 // parseMember reads one member. It takes it apart roughly, and then sees whether
 // the parts make the same member again.
@@ -184,7 +184,7 @@ func parseMember(m string, t isogate.Tenant, d isogate.Destination) (Arrival, er
 	}
 	again := appendAge(appendMember(make([]byte, 0, maxMember), &a), age)
 	if a.Wrapped != nil {
-		again = appendKey(again, appendBytes(nil, a.Wrapped))
+		again = appendKey(again, inBase64(a.Wrapped))
 	}
 	if string(again) != m {
 		return Arrival{}, errors.New("not as a gateway writes it: parameters in their order, each once, strings quoted")

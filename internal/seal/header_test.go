@@ -407,7 +407,7 @@ func FuzzParseHeader(f *testing.F) {
 			}
 			again = appendAge(appendMember(again, &as[i]), as[i].Age.Milliseconds())
 			if as[i].Wrapped != nil {
-				again = appendKey(again, appendBytes(nil, as[i].Wrapped))
+				again = appendKey(again, inBase64(as[i].Wrapped))
 			}
 			var key [32]byte
 			if s.epoch.Unwrap(as[i], &key) == nil {

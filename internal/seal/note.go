@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"unicode/utf8"
@@ -42,6 +43,11 @@ func open(b []byte, most int, v note.Verifier) (string, error) {
 	}
 	if len(n.Sigs) != 1 || len(n.UnverifiedSigs) != 0 {
 		return "", errors.New("more than one signature")
+	}
+	// Base64 has several spellings of one signature, and receipts are named by
+	// their bytes.
+	if _, err := base64.StdEncoding.Strict().DecodeString(n.Sigs[0].Base64); err != nil {
+		return "", errors.New("not written as its signer writes it")
 	}
 	again, err := note.Sign(n)
 	if err != nil || string(again) != string(b) {

@@ -80,6 +80,8 @@ const (
 	CauseClock   = "clock"           // a clock was set, and the key's age is in doubt
 	CauseRestart = "restart"         // the landing side or its machine was started anew
 	CauseDrain   = "drain"           // the landing side was stopped
+	CauseAsked   = "asked"           // the gateway asked for this very key
+	CauseNotHeld = "not held"        // the gateway asked for it, and it is not here: it never came, or an earlier receipt has its end
 )
 
 // MarshalText implements [encoding.TextMarshaler].

@@ -174,7 +174,7 @@ func TestAttackHostileText(t *testing.T) {
 		"backslashes":          `\`,
 		"alphabet":             "a",
 	} {
-		src := []byte(strings.Repeat(unit, 1+(1<<18)/len(unit)))
+		src := []byte(strings.Repeat(unit, 1+(1<<17)/len(unit)))
 		for _, esc := range []obfuscate.Escape{obfuscate.Plain, obfuscate.JSON, obfuscate.HTML} {
 			whole, n := Reveal(nil, src, esc, h, false)
 			r := RevealReader(iotest.OneByteReader(bytes.NewReader(src)), esc, h, false)

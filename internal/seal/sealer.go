@@ -80,7 +80,7 @@ func newSealer(c Context, to *Statement, now func() time.Time, made time.Time, k
 		return nil, fmt.Errorf("seal: the epoch key of landing %s: %w", to.Landing, err)
 	}
 	s.member = appendMember(nil, &Arrival{ID: s.id, Epoch: to.Epoch, Context: c})
-	s.wrapped = appendBytes(nil, wrapped)
+	s.wrapped = inBase64(wrapped)
 	if s.gcm, err = newGCM(key); err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
@@ -252,13 +252,13 @@ func (p *Passage) Append(dst []byte, l isogate.Label, v isogate.Value) (out []by
 	*buf = b
 	copy(b, s.id[:])
 	binary.BigEndian.PutUint64(b[len(ID{}):], p.place.request)
-	binary.BigEndian.PutUint32(b[len(ID{})+8:], uint32(counter)) //nolint:gosec // seen above
+	binary.BigEndian.PutUint32(b[len(ID{})+8:], uint32(counter))
 	plain := b[headSize:]
 	// Rounded down, and by the clock that is not set: a value's life, which is
 	// counted from here, is never made longer.
 	age := min(max(0, s.now().Sub(s.made).Milliseconds()), math.MaxUint32)
-	binary.BigEndian.PutUint32(plain, uint32(age)) //nolint:gosec // seen
-	plain[4] = byte(len(l))
+	binary.BigEndian.PutUint32(plain, uint32(age))
+	plain[4] = byte(len(l)) //nolint:gosec // at most 255, as seen above
 	m := plainHead + copy(plain[plainHead:], l)
 	m += copy(plain[m:], v.Text)
 	obfuscate.Pad(plain, m, v.Kind)

@@ -225,10 +225,14 @@ func TestAttackForgedReceipt(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range b {
-		changed := bytes.Clone(b)
-		changed[i] ^= 1
-		if _, err := OpenReceipt(changed, s.verifier); err == nil {
-			t.Fatalf("byte %d changed", i)
+		for change := range 255 {
+			changed := bytes.Clone(b)
+			if changed[i] ^= byte(change + 1); i < len(b)-20 && change > 2 {
+				break // all of the others at the end, where base64 has several spellings
+			}
+			if _, err := OpenReceipt(changed, s.verifier); err == nil {
+				t.Fatalf("byte %d changed to %q", i, changed[i])
+			}
 		}
 	}
 	statement, err := s.statement.Sign(s.signer)

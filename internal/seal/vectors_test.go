@@ -90,7 +90,7 @@ func makeVectors(t *testing.T, was *vectors) *vectors {
 	if _, err := hex.Decode(st.Home[:], []byte(v.Home)); err != nil {
 		t.Fatal(err)
 	}
-	v.Epoch.ID, v.Epoch.Public = private.ID().String(), string(appendBytes(nil, private.Public()))
+	v.Epoch.ID, v.Epoch.Public = private.ID().String(), string(inBase64(private.Public()))
 	byRequest := transitOnly()
 	byRequest.Session, byRequest.ByRequest = "", true
 	for i, c := range []Context{transitOnly(), temporary(5 * time.Minute), byRequest} {
