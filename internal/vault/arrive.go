@@ -67,7 +67,7 @@ func (v *Vault) arrive(a *seal.Arrival) error {
 		return &Refusal{Code: seal.CodeDamaged, Detail: err.Error()}
 	}
 	fill := record{id: a.ID, tenant: t.index, temporary: c.Handling == isogate.Temporary, byRequest: c.ByRequest,
-		made: c.Made.UnixMilli(), ttl: int64(c.TTL), window: int64(c.Window)}
+		made: c.Made.UnixMilli(), ttl: int64(c.TTL)}
 	if c.Session != "" {
 		if len(c.Session) != len(fill.session) {
 			return &Refusal{Code: seal.CodeDamaged, Detail: "its session is not the digest of one"}
@@ -138,7 +138,7 @@ func gone() *Refusal {
 // fits reports whether two records are of the same context, but for the transit.
 func (r *record) fits(s *record) bool {
 	return r.tenant == s.tenant && r.temporary == s.temporary && r.byRequest == s.byRequest && r.session == s.session &&
-		r.made == s.made && r.ttl == s.ttl && r.window == s.window
+		r.made == s.made && r.ttl == s.ttl
 }
 
 // use counts as use of a key, which is alive. The shard's lock is held for reading
@@ -240,7 +240,7 @@ func (v *Vault) keep(r *record, slot uint32) {
 		return
 	}
 	t := v.tenants[r.tenant]
-	k := kept{id: r.id, tenant: t.name, transit: t.transit(r.transit), born: r.born, made: r.made, ttl: r.ttl, window: r.window}
+	k := kept{id: r.id, tenant: t.name, transit: t.transit(r.transit), born: r.born, made: r.made, ttl: r.ttl}
 	if err := v.shelf.put(&k, v.arena.key(slot)); err != nil {
 		v.cfg.Metrics.wipeErrors.Inc()
 		v.cfg.Logger.Warn("a temporary key is not kept over a restart", slog.Any("error", err))

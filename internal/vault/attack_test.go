@@ -328,3 +328,56 @@ func TestAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// jumpingClock jumps when it was read so many times.
+type jumpingClock struct {
+	*fakeClock
+
+	mu    sync.Mutex
+	reads int // until then
+	by    time.Duration
+}
+
+func (c *jumpingClock) Boot() (string, time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reads--; c.reads == 0 {
+		c.pass(c.by)
+	}
+	return c.fakeClock.Boot()
+}
+
+// ATTACK: a recorded request is sent again just when its epoch ends, so that the
+// vault has forgotten what was destroyed in it when the key is unwrapped.
+// THIS TEST VERIFIES: whenever between arrival and taking the epoch ends, the key is
+// refused and its slot is given back.
+//
+// promise: P41
+func TestAttackEpochEndsMeanwhile(t *testing.T) {
+	for reads := 1; reads <= 4; reads++ {
+		f := newFar(t, nil)
+		clock := &jumpingClock{fakeClock: f.clock}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		f.cfg.Clock = clock
+		f.start()
+		s := f.sealer(temporary(time.Hour))
+		f.clock.pass(2*DefaultEpochLife - 1)
+		a := header(t, s)
+		clock.mu.Lock()
+		clock.reads, clock.by = reads, 1
+		clock.mu.Unlock()
+		err := f.Arrive(a)
+		if reads == 4 {
+			if err != nil {
+				t.Errorf("the epoch ends after the key was taken: %v", err)
+			}
+			continue
+		}
+		refused(t, err, seal.CodeUnknownEpoch)
+		if f.share.live[0] != 0 || len(f.arena.free) != int(f.arena.next) {
+			t.Errorf("the epoch ends at reading %d: a slot is not given back", reads)
+		}
+	}
+}

@@ -62,6 +62,10 @@ func (c *cluster) openCall(_ context.Context, in *openCall) (*openAnswer, error)
 			scratch = make([]byte, 0, len(raw))
 		}
 		o, x, out := c.v.openKey(scratch[:0], id, raw)
+		if out == seal.Revealed && !c.v.opens(id, o.Age) {
+			clear(o.Value)
+			o, out = seal.Opened{}, seal.Expired
+		}
 		if c.v.closing.Load() {
 			clear(o.Value)
 			return nil, errMoved // it may have gone while it was looked for
@@ -200,7 +204,12 @@ func (vw *View) openAway(scratch []byte, id seal.ID, raw []byte) (o seal.Opened,
 		case err != nil:
 			return o, x, seal.Withheld
 		case answers == nil:
-			return vw.v.openKey(scratch, id, raw) // it has come here
+			if o, x, out = vw.v.openKey(scratch, id, raw); out == seal.Revealed && !vw.v.opens(id, o.Age) { // it has come here
+				clear(o.Value)
+				o, out = seal.Opened{}, seal.Expired
+			}
+			vw.keep(raw, away{at: now.boot})
+			return o, x, out
 		}
 		clear(a.opened.Value)
 		a = answers[0]

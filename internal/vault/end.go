@@ -83,25 +83,39 @@ func (v *Vault) bury(s *shard, slot uint32) bool {
 	return true
 }
 
+// expireAtOnce is how many keys are destroyed before others get at their shard.
+const expireAtOnce = 256
+
 // expire destroys every key of which the end has come.
 func (v *Vault) expire(now instant) {
 	for _, s := range v.shards {
-		s.mu.Lock()
-		for len(s.due) > 0 {
-			slot := s.due[0]
-			r := s.records.at(slot)
-			if r.due > int64(now.boot) {
-				break
-			}
-			// It may have been used since, or the wall clock was set back.
-			if e := r.end(v.limits); !e.passed(now) {
-				s.postpone(slot, int64(now.boot+e.sleep(now)))
-				continue
-			}
-			v.destroy(s, slot, r.cause(now, v.limits), now)
+		for v.expireSome(s, now) {
 		}
-		s.mu.Unlock()
 	}
+}
+
+// expireSome destroys some of a shard's keys of which the end has come, and reports
+// whether there may be more.
+func (v *Vault) expireSome(s *shard, now instant) (more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for range expireAtOnce {
+		if len(s.due) == 0 {
+			return false
+		}
+		slot := s.due[0]
+		r := s.records.at(slot)
+		if r.due > int64(now.boot) {
+			return false
+		}
+		// It may have been used since, or the wall clock was set back.
+		if e := r.end(v.limits); !e.passed(now) {
+			s.postpone(slot, int64(now.boot+e.sleep(now)))
+			continue
+		}
+		v.destroy(s, slot, r.cause(now, v.limits), now)
+	}
+	return true
 }
 
 // reckon has every key looked at by what the wall clock is now.
@@ -157,14 +171,16 @@ func (v *Vault) endSession(t isogate.Tenant, digest, cause string) (n int) {
 	if e := (seal.Event{Kind: seal.Destroyed, At: instant{}.stamp(), Key: seal.ID{1}, Cause: cause}); e.Check() != nil {
 		cause = seal.CauseEnded // no receipt could have the other
 	}
-	k := sessionKey{tenant: of.index, session: session([]byte(digest))}
+	session := sessionOf{of.index, session([]byte(digest))}
+	var slots []uint32
 	for _, s := range v.shards {
 		s.mu.Lock()
 		_, now := read(v.cfg.Clock)
-		for slot := s.sessions[k]; slot > 0; slot = s.sessions[k] {
-			v.destroy(s, slot-1, cause, now)
-			n++
+		slots = s.find(slots[:0], session)
+		for _, slot := range slots {
+			v.destroy(s, slot, cause, now)
 		}
+		n += len(slots)
 		s.mu.Unlock()
 	}
 	return n

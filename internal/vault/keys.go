@@ -3,6 +3,7 @@ package vault
 import (
 	"container/heap"
 	"encoding/binary"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 
@@ -32,11 +33,20 @@ func (rs records) at(slot uint32) *record {
 	return &c[slot%recordsAt]
 }
 
-// sessionKey is a session of a tenant.
-type sessionKey struct {
+// sessionOf is a session of a tenant.
+type sessionOf struct {
 	tenant  uint16
 	session session
 }
+
+// chains finds the keys of a session: those that share a hash of it are a chain.
+// Another session may be in it, once in a long while.
+type chains struct {
+	seed   maphash.Seed
+	newest map[uint64]uint32 // 1 + the slot of the newest key
+}
+
+func (c *chains) hash(s sessionOf) uint64 { return maphash.Comparable(c.seed, s) }
 
 // shard is a part of the keys: those whose IDs end alike.
 type shard struct {
@@ -44,13 +54,13 @@ type shard struct {
 
 	mu       sync.RWMutex // guards what follows, and the records and slots of its keys
 	byID     map[seal.ID]uint32
-	sessions map[sessionKey]uint32 // 1 + the slot of the newest key
-	due      []uint32              // heap by record.due
+	sessions chains
+	due      []uint32 // heap by record.due
 	tombs    map[uint32]map[uint64]struct{}
 }
 
 func newShard(rs records) *shard {
-	return &shard{records: rs, byID: map[seal.ID]uint32{}, sessions: map[sessionKey]uint32{}, tombs: map[uint32]map[uint64]struct{}{}}
+	return &shard{records: rs, byID: map[seal.ID]uint32{}, sessions: chains{maphash.MakeSeed(), map[uint64]uint32{}}, tombs: map[uint32]map[uint64]struct{}{}}
 }
 
 // tomb is a tenant's destroyed key as it is remembered: 64 bits of its ID, of which
@@ -91,14 +101,24 @@ func (s *shard) insert(slot uint32) {
 	r := s.records.at(slot)
 	s.byID[r.id] = slot
 	if r.session != (session{}) {
-		k := sessionKey{r.tenant, r.session}
-		r.prev, r.next = 0, s.sessions[k]
+		k := s.sessions.hash(sessionOf{r.tenant, r.session})
+		r.prev, r.next = 0, s.sessions.newest[k]
 		if r.next > 0 {
 			s.records.at(r.next - 1).prev = slot + 1
 		}
-		s.sessions[k] = slot + 1
+		s.sessions.newest[k] = slot + 1
 	}
 	heap.Push((*dueHeap)(s), slot)
+}
+
+// find appends the slots of a session's keys to dst.
+func (s *shard) find(dst []uint32, of sessionOf) []uint32 {
+	for slot := s.sessions.newest[s.sessions.hash(of)]; slot > 0; slot = s.records.at(slot - 1).next {
+		if r := s.records.at(slot - 1); r.tenant == of.tenant && r.session == of.session {
+			dst = append(dst, slot-1)
+		}
+	}
+	return dst
 }
 
 // remove takes the key in slot out of everything and leaves its record empty.
@@ -106,14 +126,14 @@ func (s *shard) remove(slot uint32) {
 	r := s.records.at(slot)
 	delete(s.byID, r.id)
 	if r.session != (session{}) {
-		k := sessionKey{r.tenant, r.session}
+		k := s.sessions.hash(sessionOf{r.tenant, r.session})
 		switch {
 		case r.prev > 0:
 			s.records.at(r.prev - 1).next = r.next
 		case r.next > 0:
-			s.sessions[k] = r.next
+			s.sessions.newest[k] = r.next
 		default:
-			delete(s.sessions, k)
+			delete(s.sessions.newest, k)
 		}
 		if r.next > 0 {
 			s.records.at(r.next - 1).prev = r.prev

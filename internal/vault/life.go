@@ -27,13 +27,20 @@ type record struct {
 	next  uint32 // 1 + the slot of the session's next key in this shard
 	prev  uint32 // 1 + the slot of the one before
 
-	row    int64 // in the ledger
-	made   int64 // by the gateway's wall clock, milliseconds since 1970
-	born   int64 // the same by our boot clock, nanoseconds: arrival less age, the earliest of all arrivals
-	used   int64 // last use, nanoseconds of the boot clock; atomic
-	due    int64 // when to look at it next, nanoseconds of the boot clock
-	ttl    int64 // nanoseconds
-	window int64
+	row  int64 // in the ledger
+	made int64 // by the gateway's wall clock, milliseconds since 1970
+	born int64 // the same by our boot clock, nanoseconds: arrival less age, the earliest of all arrivals
+	used int64 // last use, nanoseconds of the boot clock; atomic
+	due  int64 // when to look at it next, nanoseconds of the boot clock
+	ttl  int64 // nanoseconds
+}
+
+// window is for how long a temporary key seals.
+func (r *record) window() time.Duration {
+	if !r.temporary {
+		return 0
+	}
+	return seal.Window(time.Duration(r.ttl))
 }
 
 // limits is how long transit-only keys live without use, and at all.
@@ -48,7 +55,7 @@ func (r *record) end(l limits) instant {
 	born, made := time.Duration(r.born), time.Duration(r.made)*time.Millisecond
 	life := l.max
 	if r.temporary {
-		life = time.Duration(r.window + r.ttl)
+		life = r.window() + time.Duration(r.ttl)
 	}
 	e := instant{boot: born + life, wall: made + life}
 	if !r.temporary {

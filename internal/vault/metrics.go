@@ -1,6 +1,10 @@
 package vault
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/isogate/isogate/internal/seal"
+)
 
 // Metrics is what a vault counts. It is a [prometheus.Collector]; whoever owns the
 // registry registers it. No label carries a tenant's, viewer's or key's name.
@@ -21,11 +25,13 @@ type Metrics struct {
 	peers      prometheus.Gauge
 	asked      *prometheus.CounterVec // call, result
 	adopted    *prometheus.CounterVec // how
+
+	outcomes [3]prometheus.Counter // of opened, by seal.Outcome
 }
 
 // NewMetrics returns metrics that are all at zero.
 func NewMetrics() *Metrics {
-	return &Metrics{
+	m := &Metrics{
 		keys:      prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "isogate_landing_keys", Help: "Seal keys held."}, []string{"handling"}),
 		destroyed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "isogate_landing_keys_destroyed_total", Help: "Seal keys destroyed."}, []string{"cause"}),
 		opened:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "isogate_landing_seals_total", Help: "Seals found in responses, by what became of them."}, []string{"outcome"}),
@@ -44,6 +50,10 @@ func NewMetrics() *Metrics {
 		asked:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "isogate_landing_cluster_calls_total", Help: "Calls of other landings of the cluster."}, []string{"call", "result"}),
 		adopted:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "isogate_landing_cluster_keys_total", Help: "Keys that came from, or went to, another landing of the cluster."}, []string{"how"}),
 	}
+	for outcome, name := range [...]string{seal.Withheld: "withheld", seal.Expired: "expired", seal.Revealed: "revealed"} {
+		m.outcomes[outcome] = m.opened.WithLabelValues(name)
+	}
+	return m
 }
 
 func (m *Metrics) collectors() []prometheus.Collector {

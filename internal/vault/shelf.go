@@ -39,12 +39,12 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // kept is a temporary key on the shelf.
 type kept struct {
-	id          seal.ID
-	tenant      isogate.Tenant
-	transit     isogate.Transit
-	born, made  int64 // as in record
-	ttl, window int64
-	key         [keySize]byte
+	id         seal.ID
+	tenant     isogate.Tenant
+	transit    isogate.Transit
+	born, made int64 // as in record
+	ttl        int64
+	key        [keySize]byte
 }
 
 // shelf is the file.
@@ -281,7 +281,7 @@ const (
 	slotID      = 8
 	slotKey     = 24
 	slotNumbers = 56
-	slotTenant  = 88
+	slotTenant  = 80
 	slotTransit = slotTenant + 1 + maxNameLen
 )
 
@@ -291,7 +291,7 @@ func (k *kept) encode(b *[slotSize]byte, key *[keySize]byte) {
 	binary.LittleEndian.PutUint32(b[:], slotMark)
 	copy(b[slotID:], k.id[:])
 	copy(b[slotKey:], key[:])
-	for i, n := range [...]int64{k.born, k.made, k.ttl, k.window} {
+	for i, n := range [...]int64{k.born, k.made, k.ttl} {
 		binary.LittleEndian.PutUint64(b[slotNumbers+8*i:], uint64(n)) //nolint:gosec // read back as an int64
 	}
 	b[slotTenant] = byte(copy(b[slotTenant+1:slotTransit], k.tenant))                 //nolint:gosec // at most maxNameLen
@@ -306,7 +306,7 @@ func (k *kept) decode(b *[slotSize]byte) bool {
 	}
 	copy(k.id[:], b[slotID:])
 	copy(k.key[:], b[slotKey:])
-	for i, n := range [...]*int64{&k.born, &k.made, &k.ttl, &k.window} {
+	for i, n := range [...]*int64{&k.born, &k.made, &k.ttl} {
 		*n = int64(binary.LittleEndian.Uint64(b[slotNumbers+8*i:])) //nolint:gosec // written from an int64
 	}
 	tenant, transit := int(b[slotTenant]), int(b[slotTransit])

@@ -345,7 +345,7 @@ func (v *Vault) comeBack(k *kept, now instant) (r *record, alive bool) {
 	if !ok {
 		return nil, true
 	}
-	fill := record{id: k.id, tenant: t.index, transit: n, temporary: true, made: k.made, born: k.born, used: int64(now.boot), ttl: k.ttl, window: k.window}
+	fill := record{id: k.id, tenant: t.index, transit: n, temporary: true, made: k.made, born: k.born, used: int64(now.boot), ttl: k.ttl}
 	e := fill.end(v.limits)
 	if e.passed(now) {
 		return nil, false
