@@ -55,6 +55,8 @@ type Client struct {
 	// with TLS's own end where there is TLS. Without TLS they cannot be told from
 	// truncated ones; they say so in Incoming.CloseDelimited.
 	CloseDelimited bool
+	// Wipe is Server.Wipe for the client's buffers.
+	Wipe bool
 
 	once     sync.Once // sets what follows
 	timeouts ClientTimeouts
@@ -239,7 +241,7 @@ func (cc *clientConn) dial(ctx context.Context) error {
 		state := t.ConnectionState()
 		cc.nc, cc.tls = t, &state
 	}
-	cc.in.src = cc.nc
+	cc.in.src, cc.in.wipe = cc.nc, c.Wipe
 	cc.peek.init(raw)
 	cc.body.in, cc.body.feed = &cc.in, cc
 	return nil

@@ -59,6 +59,7 @@ func (cc *clientConn) do(ctx context.Context, out *Outgoing, reused bool) (_ *In
 	stop := context.AfterFunc(ctx, func() { _ = cc.raw.Close() })
 	cc.sent, cc.headDone = false, false
 	cc.w.start(cc.nc, cc.raw, cc.c.timeouts.Write)
+	cc.w.wipe = cc.c.Wipe
 	cc.w.buf = out.appendHead(cc.w.buf, cc.key)
 
 	var s *sending
@@ -157,7 +158,12 @@ func (cc *clientConn) send(out *Outgoing, s *sending) {
 func (cc *clientConn) stream(out *Outgoing) (src bool, err error) {
 	chunks := out.Length < 0
 	piece := buffers.Get().(*[]byte)
-	defer buffers.Put(piece)
+	defer func() {
+		if cc.c.Wipe {
+			clear(*piece)
+		}
+		buffers.Put(piece)
+	}()
 	left := out.Length
 	for {
 		n, err := out.Stream.Read(*piece)

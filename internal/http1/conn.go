@@ -71,7 +71,7 @@ func newConn(v *serving, raw net.Conn) *conn {
 
 // bind ties the parts of the connection together.
 func (c *conn) bind() {
-	c.in.src = c.nc
+	c.in.src, c.in.wipe = c.nc, c.v.Wipe
 	c.body.in, c.body.feed = &c.in, c
 	c.rb.c = c
 }

@@ -20,6 +20,7 @@ type input struct {
 	buf  []byte
 	r, w int
 	pool *[]byte // where buf came from; nil while there is none, or when it outgrew the pool
+	wipe bool    // nothing of what was read stays in a buffer that is given up
 }
 
 func (in *input) buffered() []byte { return in.buf[in.r:in.w] }
@@ -34,6 +35,9 @@ func (in *input) take() {
 
 // release gives the buffer back; unread bytes are lost.
 func (in *input) release() {
+	if in.wipe {
+		clear(in.buf)
+	}
 	if in.pool != nil {
 		buffers.Put(in.pool)
 	}
@@ -54,6 +58,9 @@ func (in *input) more(max int) error {
 		}
 		grown := make([]byte, min(2*len(in.buf), max))
 		copy(grown, in.buf[:in.w])
+		if in.wipe {
+			clear(in.buf)
+		}
 		if in.pool != nil {
 			buffers.Put(in.pool)
 			in.pool = nil

@@ -52,6 +52,7 @@ func (r *response) begin(status int, header Fields, length int64) error {
 		x.Request.Method == "CONNECT"
 
 	r.w.start(c.nc, c.raw, c.v.Timeouts.Write)
+	r.w.wipe = c.v.Wipe
 	b := appendStatusLine(r.w.buf, status)
 	if header.Count("Date") == 0 {
 		b = appendField(b, "Date", c.v.now())
@@ -156,16 +157,20 @@ type recordWriter struct {
 	partial int          // bytes that the connection took of a piece that it then failed on
 	buf     []byte
 	pool    *[]byte
-	head    int // of buf: what comes before the data of the chunk; -1 while no chunk is begun
+	wipe    bool // nothing of what was written stays in buf
+	head    int  // of buf: what comes before the data of the chunk; -1 while no chunk is begun
 }
 
 func (w *recordWriter) start(nc, raw net.Conn, timeout time.Duration) {
-	w.nc, w.raw, w.timeout, w.wrote, w.partial, w.head, w.stop = nc, raw, timeout, false, 0, -1, nil
+	w.nc, w.raw, w.timeout, w.wrote, w.partial, w.head, w.stop, w.wipe = nc, raw, timeout, false, 0, -1, nil, false
 	w.pool = buffers.Get().(*[]byte)
 	w.buf = (*w.pool)[:0]
 }
 
 func (w *recordWriter) release() {
+	if w.wipe {
+		clear(w.buf[:cap(w.buf)])
+	}
 	if w.pool != nil {
 		buffers.Put(w.pool)
 	}
@@ -176,10 +181,13 @@ func (w *recordWriter) release() {
 func (w *recordWriter) whole(body []byte) error {
 	n := min(len(body), max(recordSize-len(w.buf), 0))
 	w.buf = append(w.buf, body[:n]...)
-	if err := w.send(w.buf); err != nil {
+	err := w.send(w.buf)
+	if w.wipe {
+		clear(w.buf)
+	}
+	if w.buf = w.buf[:0]; err != nil {
 		return err
 	}
-	w.buf = w.buf[:0]
 	return w.send(body[n:])
 }
 
@@ -229,6 +237,10 @@ func (w *recordWriter) flush(chunks, end bool, trailer Fields) error {
 		out = append(out, "\r\n"...)
 	}
 	err := w.send(out[start:])
+	if w.wipe {
+		clear(w.buf)
+		clear(out)
+	}
 	w.buf, w.head = w.buf[:0], -1
 	return err
 }

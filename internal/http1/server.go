@@ -69,6 +69,10 @@ type Server struct {
 	// ones are ended, and new ones wait. An open tunnel is not idle, unless
 	// Exchange.Serve waits for a request in it.
 	ConnLimit int
+	// Wipe has the buffers in which messages were read and written overwritten
+	// before they serve another, so that what passed through does not stay in
+	// memory. What crypto/tls and the kernel hold is not reached by that.
+	Wipe bool
 	// HandshakeFailed, when set, is told of connections that ended before they
 	// could ask anything.
 	HandshakeFailed func(remote netip.AddrPort, err error)
