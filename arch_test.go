@@ -24,6 +24,7 @@ var floors = check.Floors{
 		"internal/seal":        2,
 		"internal/gateway":     3,
 		"internal/hub":         3,
+		"internal/custody":     3,
 		"internal/vault":       3,
 		"internal/landing":     4,
 		"packs":                3,
@@ -31,7 +32,7 @@ var floors = check.Floors{
 		"internal/isogatetest": 5,
 		"cmd/isogate":          6,
 	},
-	TestsOnly: []string{"internal/check", "internal/isogatetest/pgtest", "internal/isogatetest/dnstest"},
+	TestsOnly: []string{"internal/check", "internal/isogatetest/pgtest", "internal/isogatetest/dnstest", "internal/isogatetest/browsertest"},
 	ForTests:  []string{"internal/isogatetest"},
 }
 
@@ -80,14 +81,14 @@ func TestOnlyRemoteOpensConnections(t *testing.T) {
 	none(t, tree(t).Unset("net/http.Client", "Transport", "it would use the process-wide transport; set one that dials through remote"))
 }
 
-// TestNothingRunsAnotherProgram lets one package off: what tests alone may import,
-// and runs a PostgreSQL server for them.
+// TestNothingRunsAnotherProgram lets two packages off: what tests alone may import,
+// and runs a PostgreSQL server or a browser for them.
 func TestNothingRunsAnotherProgram(t *testing.T) {
 	none(t, tree(t).Reach(check.Reach{
 		What:    "runs other code",
 		Names:   []string{"syscall.Exec", "syscall.ForkExec", "os.StartProcess"},
-		Imports: []string{"os/exec", "plugin", "C"},
-		Only:    []string{"internal/isogatetest/pgtest"},
+		Imports: []string{"os/exec", "plugin", "C", "github.com/chromedp/chromedp"},
+		Only:    []string{"internal/isogatetest/pgtest", "internal/isogatetest/browsertest"},
 		Instead: "the binary is static and whole; do it in Go",
 	}))
 }

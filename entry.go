@@ -114,7 +114,7 @@ type Field struct {
 // FieldOf describes n values at path that were treated by v, with action really applied.
 func FieldOf(path string, v Verdict, applied Action, n uint32) Field {
 	f := Field{Path: path, Label: v.Label, Action: applied, Rule: v.Rule, N: n}
-	if v.Rule != "" {
+	if v.Rule != "" || v.Sealed || v.Register { // of several labels, one's rule may ask it where another's default decides
 		f.Handling = v.Handling.String()
 	}
 	if v.TTL > 0 {

@@ -37,6 +37,7 @@ func TestFieldOfSaysWhatKeepsTheHandling(t *testing.T) {
 		{Verdict{Action: Allow, Handling: Persisted, Register: true, Rule: "r"}, Allow, [3]bool{false, true, false}},
 		{Verdict{Action: Mask, Handling: Persisted, Register: true, Rule: "r"}, Mask, [3]bool{false, false, true}},
 		{Verdict{Action: Allow, Handling: Persisted, Rule: "r"}, Allow, [3]bool{false, false, true}},
+		{Verdict{Action: Generalise, Sealed: true}, Generalise, [3]bool{true, false, false}}, // by a default, and another label's rule asks
 		{Verdict{Action: Token, Rule: "r"}, Token, [3]bool{}},
 		{Verdict{Action: Allow}, Allow, [3]bool{}},
 		{Verdict{}, Refuse, [3]bool{}},
@@ -44,6 +45,9 @@ func TestFieldOfSaysWhatKeepsTheHandling(t *testing.T) {
 		f := FieldOf("a", c.v, c.applied, 1)
 		if got := [3]bool{f.Sealed, f.Registered, f.Declared}; got != c.want {
 			t.Errorf("%+v applied as %s: sealed, registered, declared = %v, want %v", c.v, c.applied, got, c.want)
+		}
+		if (f.Sealed || f.Registered || f.Declared) && f.Handling == "" {
+			t.Errorf("%+v applied as %s says no handling", c.v, c.applied)
 		}
 	}
 }

@@ -72,7 +72,12 @@ type api struct {
 }
 
 // act opens the API, and runs do with it.
-func (a *actor) act(e *env, do func(*api) error) error {
+func (a *actor) act(e *env, do func(*api) error) error { return a.open(e, false, do) }
+
+// actOutside is act for what the landings are asked about.
+func (a *actor) actOutside(e *env, do func(*api) error) error { return a.open(e, true, do) }
+
+func (a *actor) open(e *env, outside bool, do func(*api) error) error {
 	token, err := a.token()
 	if err != nil {
 		return err
@@ -85,13 +90,22 @@ func (a *actor) act(e *env, do func(*api) error) error {
 		return fmt.Errorf("%s lists no administrators, so that nobody may act; add one under hub.administrators", a.Config)
 	}
 	logger := slog.New(slog.NewTextHandler(e.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	err = withLedger(e.Context, cfg, e.Now, logger, func(_ context.Context, l *consent.Ledger) error {
-		h, err := hub.New(hub.Config{Ledger: l, Describe: onDisk(cfg, e).describe,
-			Administrators: cfg.administrators(), Logger: logger, Now: e.Now})
-		if err != nil {
-			return err
+	err = withLedger(e.Context, cfg, e.Now, logger, func(ctx context.Context, o *opened) error {
+		hc := hub.Config{Ledger: o.ledger, Describe: onDisk(cfg, e).describe, Administrators: cfg.administrators(), Logger: logger, Now: e.Now}
+		serve := func() error {
+			h, err := hub.New(hc)
+			if err != nil {
+				return err
+			}
+			return do(&api{client: &http.Client{Transport: inProcess{h.API()}}, base: "http://127.0.0.1", token: token})
 		}
-		return do(&api{client: &http.Client{Transport: inProcess{h.API()}}, base: "http://127.0.0.1", token: token})
+		if !outside {
+			return serve()
+		}
+		return withCustody(ctx, o, logger, func(c custodian) error {
+			hc.Custody = c
+			return serve()
+		})
 	})
 	if !errors.Is(err, journal.ErrInUse) {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/custody"
 	"github.com/isogate/isogate/internal/gateway"
 	"github.com/isogate/isogate/internal/journal"
 	"github.com/isogate/isogate/internal/remote"
@@ -45,6 +46,8 @@ type config struct {
 	Keys keysConfig `yaml:"keys"`
 	// Consent is how the ledger of consents is kept.
 	Consent consentConfig `yaml:"consent"`
+	// Landings is how the landings of destinations are asked what became of what left.
+	Landings landingsConfig `yaml:"landings"`
 	// Hub is the listener of health, metrics and the administrators' API.
 	Hub hubConfig `yaml:"hub"`
 	// Traces is the OTLP collector's URL (http or https, path included); "" sends none.
@@ -154,6 +157,15 @@ type keysConfig struct {
 	KEK string `yaml:"kek"`
 }
 
+type landingsConfig struct {
+	// Receipts is how often each landing is asked for receipts, beside when one is
+	// expected; 10s by default, 100ms to 1h.
+	Receipts duration `yaml:"receipts"`
+	// Grace is how long after a seal key was due its receipt may come before that is
+	// an alarm; 1m by default, up to 24h.
+	Grace duration `yaml:"grace"`
+}
+
 type hubConfig struct {
 	// Listen is host:port of /healthz, /readyz, /metrics and /api/v1.
 	Listen string `yaml:"listen"`
@@ -213,23 +225,15 @@ func (d *duration) UnmarshalYAML(b []byte) error {
 
 // loadConfig reads and checks the file, and fills in the defaults.
 func loadConfig(file string) (*config, error) {
-	src, err := os.ReadFile(file) //nolint:gosec // the operator names the file
-	if err != nil {
-		return nil, fmt.Errorf("configuration: %w; name the file with -c", err)
-	}
 	var c config
-	if err := yaml.UnmarshalWithOptions(src, &c, yaml.Strict()); err != nil {
-		var ye yaml.Error
-		if errors.As(err, &ye) && ye.GetToken() != nil {
-			p := ye.GetToken().Position
-			return nil, fmt.Errorf("%s:%d:%d: %s", file, p.Line, p.Column, ye.GetMessage())
-		}
-		return nil, fmt.Errorf("%s: %w", file, err)
+	if err := readStrictly(file, &c); err != nil {
+		return nil, err
 	}
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	c.resolve(filepath.Dir(file))
+	var err error
 	if c.Database != "" {
 		if c.Database, err = resolveDatabase(filepath.Dir(file), c.Database); err == nil {
 			_, err = journal.DatabaseServers(c.Database)
@@ -239,6 +243,24 @@ func loadConfig(file string) (*config, error) {
 		}
 	}
 	return &c, nil
+}
+
+// readStrictly reads a file of configuration into what it describes. An unknown key,
+// a key that is there twice and a value of the wrong type are errors with their place.
+func readStrictly(file string, into any) error {
+	src, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+	if err != nil {
+		return fmt.Errorf("configuration: %w; name the file with -c", err)
+	}
+	if err := yaml.UnmarshalWithOptions(src, into, yaml.Strict()); err != nil {
+		var ye yaml.Error
+		if errors.As(err, &ye) && ye.GetToken() != nil {
+			p := ye.GetToken().Position
+			return fmt.Errorf("%s:%d:%d: %s", file, p.Line, p.Column, ye.GetMessage())
+		}
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
 }
 
 // check reports every mistake that the file's form alone shows, and fills in defaults.
@@ -310,6 +332,12 @@ func (c *config) check() error {
 	}
 	c.checkConsent(bad)
 	c.defaults()
+	if r := time.Duration(c.Landings.Receipts); r < 100*time.Millisecond || r > time.Hour {
+		bad("landings.receipts: must be 100ms to 1h")
+	}
+	if g := time.Duration(c.Landings.Grace); g > 24*time.Hour {
+		bad("landings.grace: must be up to 24h")
+	}
 	l := c.Gateway.Limits
 	if l.Hold > l.Body {
 		bad("gateway.limits.hold: is larger than gateway.limits.body")
@@ -344,6 +372,12 @@ func (c *config) defaults() {
 	}
 	if c.Gateway.Upstream.Timeout == 0 {
 		c.Gateway.Upstream.Timeout = duration(30 * time.Second)
+	}
+	if c.Landings.Receipts == 0 {
+		c.Landings.Receipts = duration(custody.DefaultReceipts)
+	}
+	if c.Landings.Grace == 0 {
+		c.Landings.Grace = duration(custody.DefaultGrace)
 	}
 	if c.Journal.MaxAge == 0 {
 		c.Journal.MaxAge = duration(10 * time.Second)

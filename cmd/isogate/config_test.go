@@ -8,10 +8,21 @@ import (
 	"testing"
 )
 
-// Every key of isogate.yaml stands in docs/configuration.md, and no other does.
+// Every key of isogate.yaml and of landing.yaml stands in its part of
+// docs/configuration.md, and no other does.
 func TestConfigurationIsDocumented(t *testing.T) {
 	page, err := os.ReadFile("../../docs/configuration.md")
 	try(t, err)
+	gateway, landing, found := strings.Cut(string(page), "\n# landing.yaml\n")
+	if !found {
+		t.Fatal("docs/configuration.md has no part about landing.yaml")
+	}
+	documented(t, reflect.TypeFor[config](), gateway)
+	documented(t, reflect.TypeFor[landingConfig](), landing)
+}
+
+func documented(t *testing.T, typ reflect.Type, page string) {
+	t.Helper()
 	keys := map[string]bool{}
 	var walk func(prefix string, typ reflect.Type)
 	walk = func(prefix string, typ reflect.Type) {
@@ -28,19 +39,19 @@ func TestConfigurationIsDocumented(t *testing.T) {
 			}
 		}
 	}
-	walk("", reflect.TypeFor[config]())
+	walk("", typ)
 	if len(keys) < 30 {
-		t.Fatalf("%d keys found", len(keys))
+		t.Fatalf("%d keys found in %s", len(keys), typ.Name())
 	}
 	for key := range keys {
-		if !strings.Contains(string(page), "`"+key+"`") {
-			t.Errorf("docs/configuration.md does not have the key %s", key)
+		if !strings.Contains(page, "`"+key+"`") {
+			t.Errorf("docs/configuration.md does not have the key %s of %s", key, typ.Name())
 		}
 	}
-	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]*) \\|").FindAllStringSubmatch(string(page), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]*) \\|").FindAllStringSubmatch(page, -1) {
 		for _, m := range regexp.MustCompile("`([^`]*)`").FindAllStringSubmatch(row[1], -1) {
 			if !keys[m[1]] {
-				t.Errorf("docs/configuration.md has the key %s, which there is not", m[1])
+				t.Errorf("docs/configuration.md has the key %s, which %s has not", m[1], typ.Name())
 			}
 		}
 	}

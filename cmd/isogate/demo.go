@@ -7,11 +7,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+
+	"github.com/isogate/isogate"
 )
 
 // demoCmd runs the whole world on loopback: a product and a third-party app inside,
-// the gateway at the boundary as serve runs it, a support portal and the app's vendor
-// outside. Everything speaks real TLS over real sockets; only the people are made up.
+// the gateway at the boundary as serve runs it, and outside a support portal behind a
+// landing as isogate landing runs it, and the app's vendor. Everything speaks real TLS over real sockets; only the people are made up.
 type demoCmd struct {
 	Once  bool   `help:"Stop after the story; exit 0 only if everything was as it must be."`
 	State string `placeholder:"DIR" help:"Keep the state here (default: a temporary directory that is removed)."`
@@ -37,15 +39,27 @@ func (c *demoCmd) Run(e *env) error {
 		return err
 	}
 	defer d.close()
-	served := make(chan error, 1)
+	// The landing outlives the gateway, which hears of the last receipts by it.
+	outsideCtx, stopOutside := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopOutside()
+	landed, served := make(chan error, 1), make(chan error, 1)
+	go func() { landed <- d.landing.run(outsideCtx, nil) }()
 	go func() { served <- d.server.run(ctx, nil) }()
 
 	d.introduce()
+	if err := d.ready(ctx); err != nil {
+		d.failf("nothing can be sealed for the portal: %v", err)
+	}
+	for _, s := range d.visit() {
+		d.tell(s)
+	}
+	d.tellOfTheAgent(ctx)
 	for _, s := range d.story() {
 		d.tell(s)
 	}
 	d.tellOfTheApp(ctx)
 	d.tellOfTheAttachment(ctx)
+	d.tellOfTheEnd(ctx)
 	d.audit(ctx)
 	if !c.Once && e.Context.Err() == nil {
 		d.invite()
@@ -54,6 +68,10 @@ func (c *demoCmd) Run(e *env) error {
 	stop()
 	if err := <-served; err != nil {
 		d.failf("the gateway did not stop well: %v", err)
+	}
+	stopOutside()
+	if err := <-landed; err != nil {
+		d.failf("the landing did not stop well: %v", err)
 	}
 	if d.failures > 0 {
 		return errNo{fmt.Errorf("demo: %d observations were not as they must be; they are marked WRONG above", d.failures)}
@@ -64,21 +82,22 @@ func (c *demoCmd) Run(e *env) error {
 
 // demo is the world and what was observed in it.
 type demo struct {
-	out      io.Writer
-	dir      string
-	server   *server
-	portal   *portal
+	out    io.Writer
+	dir    string
+	server *server
+	*outside
 	product  *http.Client // the product's workload, with its certificate
 	stranger *http.Client // on the same network, with none
 	base     string       // of door one
 	bot      *bot
-	ada      *api // the administrator's API, with her token
-	acts     int  // told so far
+	ada      *api            // the administrator's API, with her token
+	first    isogate.EntryID // of Ada's opening of the portal
+	acts     int             // told so far
 	failures int
 }
 
 func (d *demo) close() {
-	d.portal.close()
+	d.outside.close()
 	d.bot.close()
 }
 
@@ -107,7 +126,8 @@ func (d *demo) introduce() {
 	d.say("  app       %s (bearer token), which knows the gateway as its proxy\n", botSource)
 	d.say("  gateway   %s for the product, %s for apps, tenant acme\n", d.base, d.bot.Door)
 	d.say("            pack %s version %d, %.19s…\n", plan.Name, plan.Version, plan.Digest)
-	d.say("  portal    https://%s, at %s\n", portalHost, d.portal.address())
+	d.say("  portal    https://%s, at %s; its landing in front of it at %s\n", portalHost, d.portal.address(), addr(d.landing.gateways))
+	d.say("  agent     sees the portal's page through the landing: %s\n", d.pageURL(agentPage))
 	d.say("  vendor    of the app: %s and others\n", apiHost)
 	d.say("  ada       uses the product, and administers it: token for %s\n", d.ada.base)
 	d.say("  auditor   holds %s and nothing else\n", d.server.keys.Verifier())
@@ -127,8 +147,19 @@ func (d *demo) invite() {
 	d.say("  isogate consent list\n")
 	d.say("  isogate consent show %s\n", d.bot.waits)
 	d.say("  isogate consent grant %s --reason 'I want the new model'\n", d.bot.waits)
-	d.say("  isogate consent revoke --party %s\n\n", botSource)
+	d.say("  isogate consent revoke --party %s\n", botSource)
+	d.say("  isogate subject list\n")
+	d.say("  isogate subject landings\n\n")
+	d.say("  # as the agent: open this page, sign in with this token; nobody's session is open any more\n")
+	d.say("  %s\n", d.pageURL(agentPage))
+	d.say("  %s\n", d.agent.token)
+	d.say("  # or: curl -H 'Authorization: Bearer %s' %s\n\n", d.agent.token, d.pageURL(agentPage))
+	d.say("  # as the product: a new session, which the agent sees; and its end\n")
+	d.say("  product=\"curl --cacert tls/inside-ca.pem --cert tls/product.pem --key tls/product.key\"\n")
+	d.say("  $product %s/to/support-portal/v1/sessions -H 'Isogate-Session: mine' --json '{\"user\":{\"displayName\":\"Grace Hopper\",\"email\":\"grace@acme.example\"}}'\n", d.base)
+	d.say("  $product %s/sessions/end --json '{\"session\":\"mine\"}'\n\n", d.base)
 	d.say("  # as anybody who may read the state\n")
+	d.say("  isogate journal show %s --state state\n", d.first)
 	d.say("  isogate journal list --state state\n")
 	d.say("  isogate pack explain pack --transit triage-issues\n")
 	d.say("  curl http://%s/readyz\n", d.server.hub.Addr())

@@ -14,12 +14,13 @@ import (
 )
 
 // The demo's pack is good, and passes the shipped pack's tests and its own. Of the
-// shipped files it takes the place of those alone that are a deployment's to write.
+// shipped files it takes the place of those alone that are a deployment's to write, and
+// of tests of what a landing seals.
 //
 // promise: P08
 func TestTheDemosPack(t *testing.T) {
 	dir, at := t.TempDir(), time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
-	if err := writeDemoPack(dir); err != nil {
+	if err := writeDemoPack(dir, demoLandingKey(t)); err != nil {
 		t.Fatal(err)
 	}
 	pack, err := policy.Check(dir, at)
@@ -46,12 +47,22 @@ func TestTheDemosPack(t *testing.T) {
 		}
 		return err
 	})
-	if want := []string{"destinations.yaml", "never.yaml", "pack.yaml"}; err != nil || !slices.Equal(replaced, want) {
+	if want := []string{"destinations.yaml", "never.yaml", "pack.yaml", "tests/support-login.yaml", "tests/support-session.yaml", "tests/support-ticket-list.yaml"}; err != nil || !slices.Equal(replaced, want) {
 		t.Errorf("of the shipped pack, the demo replaces %v, want %v (%v)", replaced, want, err)
 	}
 	if len(report.Cases) < 25 {
 		t.Errorf("there are %d cases", len(report.Cases))
 	}
+}
+
+// demoLandingKey is the public half of some landing's key.
+func demoLandingKey(t *testing.T) string {
+	t.Helper()
+	key, err := (&outside{dir: t.TempDir()}).key()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 // What the shipped pack rules out for the vendor's own services, the demo's does too.

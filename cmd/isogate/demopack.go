@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"embed"
 	"errors"
 	"fmt"
@@ -27,7 +28,8 @@ func manifestOf(name string) ([]byte, error) { return demoFiles.ReadFile("demo/"
 
 // writeDemoPack makes a pack as a customer has one: the shipped one, whose ways they
 // keep, with their own name, destinations and invariants, and their own ways beside.
-func writeDemoPack(dir string) error {
+// The support portal has a landing, whose public key is given.
+func writeDemoPack(dir, landingKey string) error {
 	own, err := fs.Sub(demoFiles, "demo/pack")
 	if err == nil {
 		err = errors.Join(os.RemoveAll(dir), os.CopyFS(dir, packs.Reference()))
@@ -43,6 +45,7 @@ func writeDemoPack(dir string) error {
 		if err != nil {
 			return err
 		}
+		text = bytes.Replace(text, []byte("LANDING_KEY"), []byte(landingKey), 1)
 		to := filepath.Join(dir, filepath.FromSlash(p))
 		return errors.Join(os.MkdirAll(filepath.Dir(to), 0o700), os.WriteFile(to, text, 0o600))
 	})

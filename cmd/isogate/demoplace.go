@@ -26,13 +26,18 @@ func newPlace(a *isogatetest.Authority, host string, handle func(isogatetest.Rec
 	far.Answer(func(w http.ResponseWriter, r isogatetest.Received) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		status, body := handle(r)
-		p.answer, _ = json.Marshal(body)
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		_, _ = w.Write(p.answer)
+		p.answerJSON(w, r, handle)
 	})
 	return p, nil
+}
+
+// answerJSON is called with mu held.
+func (p *place) answerJSON(w http.ResponseWriter, r isogatetest.Received, handle func(isogatetest.Received) (status int, body any)) {
+	status, body := handle(r)
+	p.answer, _ = json.Marshal(body)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(p.answer)
 }
 
 func (p *place) close()                           { p.far.Close() }

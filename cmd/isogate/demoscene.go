@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/isogate/isogate"
@@ -29,6 +30,7 @@ type scene struct {
 	status   int
 	consent  isogate.EntryID // by which it leaves, or for which it waits
 	released []string        // must arrive in plaintext
+	sealed   []string        // must arrive as seals
 	withheld []string        // must not arrive in any position
 	handling []string        // members that Isogate-Handling must have
 	returned []string        // must be in the answer that the sender gets
@@ -147,6 +149,14 @@ func (d *demo) check(s scene, arrived []isogatetest.Received, status int, header
 				d.failf("%q left in plaintext", secret)
 			}
 		}
+		for _, secret := range s.sealed {
+			if strings.Contains(all, secret) {
+				d.failf("%q left in plaintext", secret)
+			}
+		}
+		if n := len(sealText.FindAllString(all, -1)); n < len(s.sealed) {
+			d.failf("%d seals arrived, not %d", n, len(s.sealed))
+		}
 		for _, plain := range s.released {
 			if !strings.Contains(all, plain) {
 				d.failf("%q did not arrive", plain)
@@ -184,8 +194,11 @@ func (d *demo) check(s scene, arrived []isogatetest.Received, status int, header
 		d.failf("the entry names the consent %q, not %s", e.Consent, s.consent)
 	default:
 		d.say("   entry  %s %s%s\n", e.ID, e.Decision, counts(e.Fields))
+		if d.first == "" {
+			d.first = e.ID
+		}
 	}
-	for _, secret := range append(s.withheld, s.released...) {
+	for _, secret := range slices.Concat(s.withheld, s.released, s.sealed) {
 		if raw, err := json.Marshal(e); err != nil || bytes.Contains(raw, []byte(secret)) {
 			d.failf("the journal holds the value %q", secret)
 		}

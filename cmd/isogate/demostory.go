@@ -1,30 +1,52 @@
 package main
 
-// story is what happens: Ada, who works at Acme, asks for support.
-func (d *demo) story() []scene {
-	const to = "/to/support-portal"
+// toPortal is where the product's requests to the portal go.
+const toPortal = "/to/support-portal"
+
+// visit is how the story begins: Ada, who works at Acme, asks for support. What the
+// portal learns of her for the while leaves sealed.
+func (d *demo) visit() []scene {
+	const to = toPortal
 	return []scene{
 		{
 			title:  "Ada opens the support portal",
-			moral:  "Five fields have a rule that lets them out, each with how it must be treated. The rest leaves as tokens.",
+			moral:  "Five fields have a rule that lets them out. Four are to end with her session: they leave as seals. The rest leaves as tokens.",
 			method: "POST", path: to + "/v1/sessions",
 			body: `{"user":{"email":"ada.lovelace@acme.example","displayName":"Ada Lovelace","accountId":"acc-81f2","locale":"en-GB",` +
 				`"nickname":"Countess","timeZone":"Europe/London"},"site":{"domain":"tickets.acme.example"},` +
 				`"tickets":[{"id":"T-17","title":"Payroll run fails","status":"open"}],"product":{"name":"help-center","version":"9.2"}}`,
 			status:   201,
-			released: []string{"ada.lovelace@acme.example", "Ada Lovelace", "acc-81f2", "en-GB", "Countess", "9.2"},
+			released: []string{"ada.lovelace@acme.example", "9.2"},
+			sealed:   []string{"Ada Lovelace", "acc-81f2", "en-GB", "Countess"},
 			withheld: []string{"Payroll", "Europe/London"},
 			handling: []string{`persisted;fields="user.email"`, "transit-only;fields="},
+			returned: []string{"Ada Lovelace", "Countess"},
 		},
 		{
 			title:  "She signs in",
-			moral:  "The same address, for another end: the portal may keep it for five minutes.",
+			moral:  "The same address, for another end: the portal may have it for five minutes, so it gets a seal whose key ends then.",
 			method: "POST", path: to + "/v1/logins",
 			body:     `{"email":"ada.lovelace@acme.example","identityProvider":"login.acme.example","requestId":"r-7"}`,
 			status:   201,
-			released: []string{"ada.lovelace@acme.example"},
+			sealed:   []string{"ada.lovelace@acme.example"},
 			handling: []string{`temporary;ttl=300;fields="email"`},
 		},
+		{
+			title:  "She wants a code by e-mail",
+			moral:  "And once more, for three seconds: so that you can watch it end. A way of this demo's own pack.",
+			method: "POST", path: to + "/v1/codes",
+			body:     `{"email":"ada.lovelace@acme.example"}`,
+			status:   201,
+			sealed:   []string{"ada.lovelace@acme.example"},
+			handling: []string{`temporary;ttl=3;fields="email"`},
+		},
+	}
+}
+
+// story is what happens then.
+func (d *demo) story() []scene {
+	const to = toPortal
+	return []scene{
 		{
 			title:  "She opens a ticket",
 			moral:  "What people write is theirs: it leaves as tokens, of which only the boundary can make text again.",
@@ -43,7 +65,7 @@ func (d *demo) story() []scene {
 			method: "POST", path: to + "/v1/tickets/1001/comments",
 			body:     `{"comment":{"body":"It is the March payslip, employee 4711.","public":true}}`,
 			status:   201,
-			withheld: []string{"March", "4711"},
+			withheld: []string{"March payslip", "employee 4711"},
 			returned: []string{"March payslip"},
 		},
 		{

@@ -26,9 +26,6 @@ func newDemo(ctx context.Context, dir string, e *env) (*demo, error) {
 	if err := os.MkdirAll(tlsDir, 0o700); err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
 	}
-	if err := writeDemoPack(filepath.Join(dir, "pack")); err != nil {
-		return nil, err
-	}
 	inside, err := isogatetest.NewAuthority("Isolated cloud", 24*time.Hour)
 	if err != nil {
 		return nil, err
@@ -38,6 +35,12 @@ func newDemo(ctx context.Context, dir string, e *env) (*demo, error) {
 		return nil, err
 	}
 	if _, _, err = inside.WriteFiles(tlsDir, "gateway", isogatetest.Leaf{Name: "gateway", Hosts: []string{"127.0.0.1"}}); err != nil {
+		return nil, err
+	}
+	if _, _, err = inside.WriteFiles(tlsDir, "product", isogatetest.Leaf{Name: "help-center", SPIFFE: "spiffe://acme.isolated/help-center"}); err != nil {
+		return nil, err // for who looks at the world from a terminal
+	}
+	if _, _, err = inside.WriteFiles(tlsDir, "gateway-outwards", isogatetest.Leaf{Name: "gateway", SPIFFE: "spiffe://acme.isolated/gateway"}); err != nil {
 		return nil, err
 	}
 	for name, pem := range map[string][]byte{"inside-ca.pem": inside.PEM(), "outside-ca.pem": outside.PEM()} {
@@ -53,11 +56,11 @@ func newDemo(ctx context.Context, dir string, e *env) (*demo, error) {
 		return nil, err
 	}
 	d.ada = &api{client: d.stranger, token: rand.Text()}
-	if d.portal, err = newPortal(outside, portalHost); err != nil {
+	if d.outside, err = newOutside(filepath.Join(dir, "outside"), inside, outside, e); err != nil {
 		return nil, err
 	}
 	if d.bot, err = newBot(outside); err != nil {
-		d.portal.close()
+		d.outside.close()
 		return nil, err
 	}
 	if err := d.serve(ctx, e); err != nil {
@@ -69,6 +72,13 @@ func newDemo(ctx context.Context, dir string, e *env) (*demo, error) {
 
 // serve wires the gateway, and tells everybody where it listens.
 func (d *demo) serve(ctx context.Context, e *env) error {
+	key, err := d.key()
+	if err == nil {
+		err = writeDemoPack(filepath.Join(d.dir, "pack"), key)
+	}
+	if err != nil {
+		return err
+	}
 	const anyPort = "127.0.0.1:0"
 	file, err := d.configure(anyPort, anyPort, anyPort)
 	if err != nil {
@@ -95,7 +105,7 @@ func (d *demo) serve(ctx context.Context, e *env) error {
 
 // configure writes isogate.yaml.
 func (d *demo) configure(transits, remotes, hub string) (file string, err error) {
-	hosts := []string{fmt.Sprintf("%s: %q", portalHost, d.portal.address())}
+	hosts := []string{fmt.Sprintf("%s: %q", portalHost, addr(d.landing.gateways))}
 	for _, host := range []string{apiHost, statsHost, modelsHost} {
 		hosts = append(hosts, fmt.Sprintf("%s: %q", host, d.bot.hosts[host].address()))
 	}
@@ -123,6 +133,8 @@ gateway:
   remotes: {listen: REMOTES}
   upstream:
     roots: tls/outside-ca.pem
+    cert: tls/gateway-outwards.pem # who the gateway is to the landing
+    key: tls/gateway-outwards.key
     allow: [127.0.0.0/8]          # the outside of the demo is on loopback
     hosts:
       HOSTS
@@ -134,4 +146,5 @@ hub:
   administrators:
     - {name: ada, token_sha256: ADA}
 consent: {lease: 10s}             # a laptop may be busy
+landings: {receipts: 1s}
 `

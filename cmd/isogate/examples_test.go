@@ -28,3 +28,18 @@ func TestExampleConfiguration(t *testing.T) {
 		t.Error("the example has no source")
 	}
 }
+
+// The landing's example is read, and is of a kind that a pack knows: somebody may see
+// what is sealed, and somebody is told to erase.
+func TestExampleLanding(t *testing.T) {
+	cfg, err := loadLanding("../../examples/landing/landing.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cfg.Viewers.Allowed) == 0 || cfg.Erase.URL == "" || len(cfg.Acknowledges) == 0 {
+		t.Errorf("the example shows too little: %+v", cfg)
+	}
+	if name := string(cfg.Destination); name != "support-portal" {
+		t.Errorf("no shipped pack knows the destination %s", name)
+	}
+}

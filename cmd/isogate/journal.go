@@ -17,6 +17,7 @@ import (
 	"unicode"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/custody"
 	"github.com/isogate/isogate/internal/journal"
 )
 
@@ -185,10 +186,12 @@ func orNobody(s string) string {
 
 type journalShowCmd struct {
 	journalState
-	ID string `arg:"" help:"ID of the entry."`
+	ID   string `arg:"" help:"ID of the entry."`
+	Life bool   `help:"With --json, print what became outside of what left beside the entry."`
 }
 
-// Run prints one entry, for programs as the exact bytes that are sealed.
+// Run prints one entry, for programs as the exact bytes that are sealed. What left
+// sealed has a life outside, which later entries tell of.
 func (c *journalShowCmd) Run(e *env) error {
 	r, _, err := c.open(e.Context)
 	if err != nil {
@@ -202,11 +205,28 @@ func (c *journalShowCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if e.JSON {
+	if e.JSON && !c.Life {
 		_, err := fmt.Fprintf(e.Stdout, "%s\n", body)
 		return err
 	}
-	return show(e.Stdout, body)
+	var x isogate.Entry
+	if err := json.Unmarshal(body, &x); err != nil {
+		return err
+	}
+	life := &custody.Life{Keys: []custody.KeyLife{}, Fields: []custody.FieldLife{}}
+	if x.Kind == isogate.KindEgress {
+		if life, err = custody.ReadLife(e.Context, r, &x); err != nil {
+			return err
+		}
+	}
+	if e.JSON {
+		return printJSON(e.Stdout, map[string]any{"entry": json.RawMessage(body), "life": life})
+	}
+	if err := show(e.Stdout, body); err != nil {
+		return err
+	}
+	showLife(e.Stdout, life, e.Now())
+	return nil
 }
 
 // show prints an entry's members, one per line, and its fields as a table.

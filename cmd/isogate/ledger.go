@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/journal"
+	"github.com/isogate/isogate/internal/tenant"
 )
 
 // journalFollow is the journal as the ledger sees it.
@@ -19,7 +21,7 @@ type journalFollow struct{ *journal.Journal }
 
 // Follow implements [consent.Journal].
 func (j journalFollow) Follow(ctx context.Context, from uint64, every time.Duration, f func(consent.Batch) error) error {
-	return j.Reader.Follow(ctx, from, every, func(b journal.Batch) error { return f(consent.Batch(b)) })
+	return j.Reader.Follow(ctx, isogate.KindConsent, from, every, func(b journal.Batch) error { return f(consent.Batch(b)) })
 }
 
 // newLedger makes the ledger over a journal, as the configuration has it.
@@ -47,7 +49,7 @@ func readState(ctx context.Context, cfg *config) (*consent.State, error) {
 	}
 	defer r.Close()
 	s, whole := &consent.State{}, errors.New("whole")
-	err = r.Follow(ctx, 0, time.Second, func(b journal.Batch) error {
+	err = r.Follow(ctx, isogate.KindConsent, 0, time.Second, func(b journal.Batch) error {
 		for i := range b.Entries {
 			a, err := consent.ReadAct(&b.Entries[i])
 			if err != nil {
@@ -69,9 +71,18 @@ func readState(ctx context.Context, cfg *config) (*consent.State, error) {
 // reachLedger is how long a command waits until its ledger has read the journal.
 const reachLedger = time.Minute
 
+// opened is what a command has opened that no gateway has open.
+type opened struct {
+	cfg     *config
+	keys    *tenant.Keyring
+	journal *journal.Journal
+	ledger  *consent.Ledger
+	now     func() time.Time
+}
+
 // withLedger opens the journal, and runs it and its ledger while do runs. The error
 // is [journal.ErrInUse] where a gateway has it open.
-func withLedger(ctx context.Context, cfg *config, now func() time.Time, logger *slog.Logger, do func(context.Context, *consent.Ledger) error) (err error) {
+func withLedger(ctx context.Context, cfg *config, now func() time.Time, logger *slog.Logger, do func(context.Context, *opened) error) (err error) {
 	if _, err := os.Stat(keysDir(cfg)); err != nil {
 		return fmt.Errorf("tenant %s has no keys in %s; make them with isogate tenant create", cfg.Tenant, keysDir(cfg))
 	}
@@ -110,7 +121,7 @@ func withLedger(ctx context.Context, cfg *config, now func() time.Time, logger *
 	go func() { follower <- ledger.Run(ledgerCtx) }()
 	err = reach(ctx, ledger)
 	if err == nil {
-		err = do(ctx, ledger)
+		err = do(ctx, &opened{cfg, keys, j, ledger, now})
 	}
 	stopLedger()
 	err = errors.Join(err, <-follower)

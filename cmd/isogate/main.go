@@ -34,6 +34,8 @@ type cli struct {
 	Journal journalCmd `cmd:"" help:"Look into the journal, verify and export it."`
 	App     appCmd     `cmd:"" help:"Import apps' manifests and see what they may reach."`
 	Consent consentCmd `cmd:"" help:"Decide what apps may reach, and take it back."`
+	Subject subjectCmd `cmd:"" help:"List what identifies people outside, and have it erased."`
+	Landing landingCmd `cmd:"" help:"Run the landing: what stands outside, in front of a service."`
 	Tenant  tenantCmd  `cmd:"" help:"Make and rotate a tenant's keys."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

@@ -22,7 +22,7 @@ type office struct {
 	ran chan error // what became of the ledger; it has one element once it ended
 }
 
-// newOffice makes it, once the journal is open. It starts nothing.
+// newOffice makes it, once the journal is open and what the outside holds is known. It starts nothing.
 func (s *server) newOffice(pack *policy.Pack) (*office, error) {
 	o := &office{ran: make(chan error, 1)}
 	o.pack.Store(pack)
@@ -34,7 +34,7 @@ func (s *server) newOffice(pack *policy.Pack) (*office, error) {
 		return nil, err
 	}
 	h, err := hub.New(hub.Config{Ledger: o.ledger, Describe: describer{pack: o.pack.Load, now: s.now, sources: s.cfg.senders}.describe,
-		Administrators: s.cfg.administrators(), Logger: s.logger, Now: s.now})
+		Administrators: s.cfg.administrators(), Custody: custodian{s.custody}, Logger: s.logger, Now: s.now})
 	if err != nil {
 		return nil, err
 	}
@@ -59,15 +59,16 @@ func (s *server) loadHubCertificate(o *office) error {
 // judged by it.
 func (o *office) run(ctx context.Context) { o.ran <- o.ledger.Run(ctx) }
 
-// failed waits until ctx ends, or the ledger has stopped by itself.
-func (o *office) failed(ctx context.Context) error {
+// failed waits until ctx ends, or what runs beside the doors has stopped by itself.
+// What became of it goes back into ran.
+func failed(ctx context.Context, what string, ran chan error) error {
 	select {
 	case <-ctx.Done():
 		return nil
-	case err := <-o.ran:
-		o.ran <- err
+	case err := <-ran:
+		ran <- err
 		if err == nil {
-			err = errors.New("the ledger stopped")
+			err = errors.New(what + " stopped")
 		}
 		return err
 	}

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/custody"
 	"github.com/isogate/isogate/internal/gateway"
 	"github.com/isogate/isogate/internal/http1"
 	"github.com/isogate/isogate/internal/journal"
@@ -48,16 +49,20 @@ func (c *serveCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	level := slog.LevelInfo
-	if c.Debug {
-		level = slog.LevelDebug
-	}
-	logger := slog.New(slog.NewTextHandler(e.Stderr, &slog.HandlerOptions{Level: level}))
-	s, err := newServer(e.Context, cfg, logger, e.Now)
+	s, err := newServer(e.Context, cfg, newLogger(e, c.Debug), e.Now)
 	if err != nil {
 		return err
 	}
 	return s.run(e.Context, reload)
+}
+
+// newLogger is the log of a command that serves.
+func newLogger(e *env, debug bool) *slog.Logger {
+	level := slog.LevelInfo
+	if debug {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(e.Stderr, &slog.HandlerOptions{Level: level}))
 }
 
 // server is everything that serve runs, wired.
@@ -70,6 +75,7 @@ type server struct {
 	journal *journal.Journal
 	gate    *gateway.Gateway
 	client  *http1.Client
+	custody *custody.Custody
 	traces  *traces
 	office  *office
 	remotes *remotes // nil where there is no second door
@@ -129,9 +135,6 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 	if err := raiseFloor(ctx, cfg, floor); err != nil {
 		return nil, err
 	}
-	if s.office, err = s.newOffice(pack); err != nil {
-		return nil, err
-	}
 	metrics, err := gateway.NewMetrics(registry)
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
@@ -155,6 +158,14 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 	if s.client, err = s.newClient(dialer.DialContext); err != nil {
 		return nil, err
 	}
+	custodyMetrics := custody.NewMetrics()
+	registry.MustRegister(custodyMetrics)
+	if s.custody, err = s.newCustody(plan, custodyMetrics); err != nil {
+		return nil, err
+	}
+	if s.office, err = s.newOffice(pack); err != nil {
+		return nil, err
+	}
 	if s.traces, err = newTraces(ctx, cfg.Traces, dialer.DialContext); err != nil {
 		return nil, err
 	}
@@ -167,6 +178,7 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 		Journal: s.journal, Rules: rules, Client: s.client, Logger: logger, Metrics: metrics, Now: now,
 		Hold: int64(cfg.Gateway.Limits.Hold), Limits: limits, Tracer: s.traces.tracer(),
 		Ledger: s.office.ledger, Dial: dialer.DialContext, Authority: &s.intercept,
+		Landings: s.custody,
 	})
 	if err != nil {
 		return nil, err
@@ -216,6 +228,8 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	ledgerCtx, stopLedger := context.WithCancel(journalCtx)
 	defer stopLedger()
 	go s.office.run(ledgerCtx)
+	keeper := make(chan error, 1)
+	go func() { keeper <- s.custody.Run(ledgerCtx) }()
 	cutter := make(chan error, 1)
 	go func() { cutter <- s.gate.Run(ledgerCtx) }()
 
@@ -241,7 +255,8 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 		})
 	}
 	g.Go(func() error { return giveBack(gctx, s.gate.Activity) })
-	g.Go(func() error { return s.office.failed(gctx) })
+	g.Go(func() error { return failed(gctx, "the ledger", s.office.ran) })
+	g.Go(func() error { return failed(gctx, "what knows of the outside", keeper) })
 	g.Go(func() error {
 		for {
 			select {
@@ -264,7 +279,7 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	s.logger.Info("drained")
 	s.client.CloseIdle()
 	stopLedger()
-	err = errors.Join(err, <-s.office.ran, <-cutter)
+	err = errors.Join(err, <-s.office.ran, <-cutter, <-keeper)
 	stopJournal()
 	err = errors.Join(err, <-recorder)
 	return errors.Join(err, raiseFloor(context.WithoutCancel(ctx), s.cfg, 0), s.traces.stop(context.WithoutCancel(ctx)))
@@ -297,6 +312,9 @@ func (s *server) reload() {
 	var rules *gateway.Rules
 	if err == nil {
 		rules, err = s.rules(pack.Plan(), certs.callers())
+	}
+	if err == nil { // before the rules: what they let out is sealed for these
+		err = s.swapLandings(pack.Plan())
 	}
 	if err != nil {
 		s.logger.Error("not reloaded; what was in force stays in force", slog.Any("error", err))
@@ -345,19 +363,47 @@ func (s *server) rules(plan *policy.Plan, callers *x509.CertPool) (*gateway.Rule
 	})
 }
 
+// newCustody makes what gives the keys of seals, and knows what the outside holds.
+func (s *server) newCustody(plan *policy.Plan, metrics *custody.Metrics) (*custody.Custody, error) {
+	landings, err := s.landings(plan)
+	if err != nil {
+		return nil, err
+	}
+	return custody.New(custody.Config{Tenant: s.cfg.Tenant, Journal: s.journal, Client: s.client, Keys: s.keys, Logger: s.logger, Metrics: metrics, Now: s.now,
+		Receipts: time.Duration(s.cfg.Landings.Receipts), Grace: time.Duration(s.cfg.Landings.Grace)}, landings...)
+}
+
+// swapLandings puts a plan's landings in force, with the tenant's newest keys.
+func (s *server) swapLandings(plan *policy.Plan) error {
+	landings, err := s.landings(plan)
+	if err != nil {
+		return err
+	}
+	return s.custody.Swap(landings...)
+}
+
+// landings are those of a plan, as this gateway reaches them.
+func (s *server) landings(plan *policy.Plan) ([]custody.Landing, error) {
+	return custodyLandings(plan, s.cfg.Gateway.Upstream.Hosts, s.keys, s.cfg.Gateway.Upstream.EmailDomain)
+}
+
 // newDialer makes the only way out to the network. It never dials ourselves.
 func (s *server) newDialer() *remote.Dialer {
 	up := s.cfg.Gateway.Upstream
-	var self []netip.AddrPort
-	for _, l := range []net.Listener{s.transits, s.appListener(), s.hub} {
+	return &remote.Dialer{Allow: up.Allow, Self: portsOf(s.transits, s.appListener(), s.hub), Timeout: time.Duration(up.Timeout)}
+}
+
+// portsOf is where listeners listen; those that are nil do not.
+func portsOf(listeners ...net.Listener) (out []netip.AddrPort) {
+	for _, l := range listeners {
 		if l == nil {
 			continue
 		}
 		if ap, err := netip.ParseAddrPort(l.Addr().String()); err == nil {
-			self = append(self, ap)
+			out = append(out, ap)
 		}
 	}
-	return &remote.Dialer{Allow: up.Allow, Self: self, Timeout: time.Duration(up.Timeout)}
+	return out
 }
 
 // newClient makes the way out to destinations: verified TLS over the guarded dialer.
@@ -365,13 +411,9 @@ func (s *server) newDialer() *remote.Dialer {
 // promise: P04
 func (s *server) newClient(dial dialFunc) (*http1.Client, error) {
 	up := s.cfg.Gateway.Upstream
-	conf := &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(256)}
-	if up.Roots != "" {
-		pool, err := loadPool("gateway.upstream.roots", up.Roots)
-		if err != nil {
-			return nil, err
-		}
-		conf.RootCAs = pool
+	conf, err := upstreamTLS("gateway.upstream.roots", up.Roots)
+	if err != nil {
+		return nil, err
 	}
 	if up.Cert != "" {
 		pair, err := loadPair("gateway.upstream", up.Cert, up.Key, s.now())
@@ -388,6 +430,18 @@ func (s *server) newClient(dial dialFunc) (*http1.Client, error) {
 		},
 		Limits: http1.Limits{Body: 1 << 40}, // each transit has a limit of its own
 	}, nil
+}
+
+// upstreamTLS is the TLS towards others, whose certificates must come from the
+// authorities of a file; "" is the system's.
+func upstreamTLS(key, roots string) (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(256)}
+	if roots == "" {
+		return conf, nil
+	}
+	var err error
+	conf.RootCAs, err = loadPool(key, roots)
+	return conf, err
 }
 
 // appListener is the second door's, or nil.

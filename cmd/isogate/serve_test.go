@@ -127,7 +127,13 @@ func (s *site) start() {
 // launch starts the gateway and does not wait for it.
 func (s *site) launch() {
 	s.t.Helper()
-	s.process = s.command("serve", "-c", s.config)
+	s.launchAs("serve", "-c", s.config)
+}
+
+// launchAs starts one of our commands that serve.
+func (s *site) launchAs(args ...string) {
+	s.t.Helper()
+	s.process = s.command(args...)
 	pipe, err := s.process.StderrPipe()
 	if err != nil {
 		s.t.Fatal(err)
@@ -148,7 +154,8 @@ func (s *site) launch() {
 			}
 		}
 	}(s.log)
-	s.t.Cleanup(func() { _ = s.process.Process.Kill() })
+	process := s.process.Process
+	s.t.Cleanup(func() { _ = process.Kill() })
 }
 
 // listening waits until the gateway serves.

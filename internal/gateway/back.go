@@ -8,6 +8,7 @@ import (
 
 	"github.com/isogate/isogate/internal/http1"
 	"github.com/isogate/isogate/internal/obfuscate"
+	"github.com/isogate/isogate/internal/seal"
 )
 
 // holdResponse is the largest response that is answered in one piece.
@@ -54,10 +55,7 @@ func (p *passage) answerWhole(header http1.Fields, escape obfuscate.Escape, rest
 	}
 	p.scratch = body
 	if restore {
-		restored, n := p.target.obfuscator.Restore(p.body[:0], body, escape)
-		if n > 0 {
-			p.body, body = restored, restored
-		}
+		body = p.restore(body, escape)
 	}
 	p.finish(p.x.Respond(in.Status, header, body))
 }
@@ -68,6 +66,11 @@ func (p *passage) answerStream(header http1.Fields, escape obfuscate.Escape, res
 	length := in.ContentLength
 	if restore {
 		body, length = p.target.obfuscator.RestoreReader(body, escape), -1
+		if len(p.sealing.keys) > 0 {
+			seals := seal.RevealReader(body, escape, &p.sealing, true)
+			defer func() { _ = seals.Close() }()
+			body = seals
+		}
 	}
 	w, err := p.x.Stream(in.Status, header, length)
 	if err != nil {
@@ -118,7 +121,27 @@ func (p *passage) finish(err error) {
 		// The far side had answered before all of the body had been judged.
 		reason = "the request was broken off: " + s.refusal().detail
 	}
+	if p.unconfirmed && reason == "" {
+		reason = notConfirmed
+	}
 	p.close(p.status, reason)
+}
+
+// restore turns back what this request, or one before it, has left of the
+// originals: tokens of the tenant and destination, and seals of this request's own
+// keys. Others stay: their keys may be of another session.
+//
+// promise: P37
+func (p *passage) restore(text []byte, escape obfuscate.Escape) []byte {
+	if restored, n := p.target.obfuscator.Restore(p.body[:0], text, escape); n > 0 {
+		p.body, text = restored, restored
+	}
+	if len(p.sealing.keys) > 0 {
+		if revealed, n := seal.Reveal(p.revealed[:0], text, escape, &p.sealing, true); n.Revealed > 0 {
+			p.revealed, text = revealed, revealed
+		}
+	}
+	return text
 }
 
 var errOverLimit = errors.New("over the limit of the transit's responses")
@@ -189,9 +212,7 @@ func (p *passage) responseHeader() http1.Fields {
 			// original in a place that leaves as it is would reach whoever wrote the
 			// redirect and had but a token. So it keeps its tokens.
 			if p.transit.Response.Restore && p.incoming.Status/100 != 3 {
-				if restored, n := p.target.obfuscator.Restore(nil, []byte(f.Value), obfuscate.URL); n > 0 {
-					f.Value = string(restored)
-				}
+				f.Value = string(p.restore([]byte(f.Value), obfuscate.URL))
 			}
 		}
 		if strings.HasPrefix(f.Name, "Isogate-") {

@@ -77,6 +77,9 @@ type Config struct {
 	// Authority is who the gateway is to apps that it inspects; nil inspects none.
 	// Optional.
 	Authority Authority
+	// Landings gives the keys that values are sealed under. Needed where the plan has
+	// a destination with a landing; without it nothing leaves for such a one.
+	Landings Landings
 }
 
 // Gateway is door one: it serves the exchanges of an [http1.Server].
@@ -101,6 +104,8 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, errors.New("gateway: there is no journal, and what cannot be recorded does not leave")
 	case cfg.Rules == nil:
 		return nil, errors.New("gateway: there are no rules")
+	case cfg.Rules.landings && cfg.Landings == nil:
+		return nil, errors.New("gateway: the plan has a destination with a landing, so Landings is needed: it gives the keys that values are sealed under")
 	case cfg.Client == nil || cfg.Logger == nil || cfg.Metrics == nil || cfg.Now == nil:
 		return nil, errors.New("gateway: Client, Logger, Metrics and Now are all needed")
 	case cfg.Hold <= 0:
@@ -140,6 +145,10 @@ func (g *Gateway) ServeExchange(x *http1.Exchange) {
 		p.give() // the user acts: nothing leaves yet
 		return
 	}
+	if x.Request.Target == sessionsEnd && x.Request.Method == "POST" {
+		p.endSession() // what was sealed for the session ends
+		return
+	}
 	if p.refuse(p.way()) || // match the transit
 		p.refuse(p.consented()) || // is a grant in force?
 		p.refuse(p.rewrite()) || // walk everything field by field
@@ -148,7 +157,8 @@ func (g *Gateway) ServeExchange(x *http1.Exchange) {
 		p.refuse(p.still()) { // the grant may have ended meanwhile
 		return
 	}
-	if p.refuse(p.send()) { // through the guarded dialer
+	if p.refuse(p.send()) || // through the guarded dialer
+		p.refuse(p.landed()) { // did the landing, where there is one, take it?
 		return
 	}
 	p.back() // limit, restore, answer
@@ -175,7 +185,7 @@ func (g *Gateway) begin(x *http1.Exchange) *passage {
 	p := g.passages.Get().(*passage) //nolint:forcetypeassert // the pool holds nothing else
 	p.gate, p.x, p.rules, p.began = g, x, g.rules.Load(), time.Now()
 	p.now, p.ctx = g.clock(), x.Context()
-	p.entry = isogate.Entry{Kind: isogate.KindEgress, Method: x.Request.Method, Pack: p.rules.plan.Digest, Fields: p.entry.Fields[:0]}
+	p.entry = isogate.Entry{Kind: isogate.KindEgress, Method: x.Request.Method, Pack: p.rules.plan.Digest, Fields: p.entry.Fields[:0], Seals: p.entry.Seals[:0]}
 	g.activity.Add(1)
 	g.cfg.Metrics.inflight.Inc()
 	return p
@@ -220,12 +230,14 @@ func (g *Gateway) end(p *passage) {
 
 // Rules is everything a request is judged by: one immutable value.
 type Rules struct {
-	plan    *policy.Plan
-	sources *Sources
-	keys    Keys
-	targets map[isogate.Destination]*target
-	hosts   map[string]string
-	region  string
+	tenant   isogate.Tenant
+	plan     *policy.Plan
+	sources  *Sources
+	keys     Keys
+	targets  map[isogate.Destination]*target
+	landings bool // some destination has one
+	hosts    map[string]string
+	region   string
 }
 
 // RulesConfig is what rules are made of.
@@ -252,6 +264,7 @@ type target struct {
 	serverName string // what the certificate must say
 	base       string // path in front of every path, without a final slash
 	obfuscator *obfuscate.Obfuscator
+	landing    bool // the host is a landing's, which stands before the service
 }
 
 // NewRules derives the keys of every destination and makes the rules.
@@ -259,7 +272,7 @@ func NewRules(cfg RulesConfig) (*Rules, error) {
 	if cfg.Plan == nil || cfg.Sources == nil || cfg.Keys == nil {
 		return nil, errors.New("rules: a plan, sources and keys are all needed")
 	}
-	r := &Rules{plan: cfg.Plan, sources: cfg.Sources, keys: cfg.Keys, targets: map[isogate.Destination]*target{}, hosts: cfg.Hosts, region: cfg.Region}
+	r := &Rules{tenant: cfg.Tenant, plan: cfg.Plan, sources: cfg.Sources, keys: cfg.Keys, targets: map[isogate.Destination]*target{}, hosts: cfg.Hosts, region: cfg.Region}
 	for _, d := range cfg.Plan.Destinations() {
 		t := &target{scheme: "https"} // an app's: the host comes with the request
 		var err error
@@ -274,6 +287,8 @@ func NewRules(cfg RulesConfig) (*Rules, error) {
 		if err != nil {
 			return nil, fmt.Errorf("destination %s: keys: %w", d.Name, err)
 		}
+		t.landing = d.Landing != nil
+		r.landings = r.landings || t.landing
 		r.targets[d.Name] = t
 	}
 	return r, nil

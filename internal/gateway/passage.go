@@ -48,11 +48,13 @@ type passage struct {
 	verdicts  *policy.Rules
 	bodyRules payload.Rules // the body's rules with this gateway's limits
 	tally     payload.Tally
+	sealing   sealing
 	out       http1.Outgoing
 	url       []byte // path and query to send
 	in, body  []byte // body as it came, body as it leaves
 	scratch   []byte
-	streams   bool // the body is larger than Hold and is judged while it leaves
+	revealed  []byte // an answer with its seals turned back
+	streams   bool   // the body is larger than Hold and is judged while it leaves
 	bytesIn   int64
 	bytesOut  int64
 
@@ -62,6 +64,10 @@ type passage struct {
 	streaming *stream // the walker of a body that is judged while it leaves
 	refused   *refusal
 	status    int
+
+	// Of a destination with a landing.
+	second      bool // the landing has refused the request once, and it is sent again
+	unconfirmed bool // keys were sent that the landing has not said to hold
 }
 
 func (p *passage) reset() {
@@ -71,10 +77,12 @@ func (p *passage) reset() {
 	p.bytesIn, p.bytesOut = 0, 0
 	p.bodyRules = payload.Rules{}
 	p.tally.Reset()
+	p.sealing.reset()
+	p.second, p.unconfirmed = false, false
 	clear(p.out.Header) // the strings of one request are not kept for the next
 	p.out = http1.Outgoing{Header: p.out.Header[:0]}
 	p.url, p.scratch = bounded(p.url), bounded(p.scratch)
-	p.in, p.body = bounded(p.in), bounded(p.body)
+	p.in, p.body, p.revealed = bounded(p.in), bounded(p.body), bounded(p.revealed)
 }
 
 // bounded empties a buffer and lets a large one go, so that one large body does
@@ -131,6 +139,9 @@ func (p *passage) refuse(r *refusal) bool {
 	if p.entry.ID != "" {
 		header = append(header, http1.Field{Name: "Isogate-Entry", Value: string(p.entry.ID)})
 	}
+	if r.again {
+		header = append(header, http1.Field{Name: "Retry-After", Value: "1"})
+	}
 	switch r.status {
 	case 401:
 		header = append(header, http1.Field{Name: "WWW-Authenticate", Value: "Bearer"})
@@ -150,6 +161,7 @@ func (p *passage) recordRefusal(r *refusal) {
 	p.entry.Reason, p.entry.Status = r.detail, r.status
 	p.entry.DurationUS = time.Since(p.began).Microseconds()
 	p.entry.Fields, p.entry.BytesIn = p.entry.Fields[:0], p.bytesIn // no field was released
+	p.entry.Seals = p.entry.Seals[:0]
 	if err := p.gate.cfg.Journal.Append(p.x.Context(), &p.entry); err != nil {
 		p.gate.cfg.Logger.Error("a refusal could not be recorded", slog.String("code", r.code), slog.Any("error", err))
 		p.entry.ID = ""
@@ -225,7 +237,11 @@ func unmatched(err error) *refusal {
 func (p *passage) record() *refusal {
 	p.entry.Stage, p.entry.Decision = isogate.StageOpened, isogate.Released.String()
 	p.entry.BytesIn, p.entry.BytesOut, p.entry.Streamed = p.bytesIn, p.bytesOut, p.streams
+	p.entry.Seals = p.sealing.uses(p.entry.Seals[:0])
 	err := p.gate.cfg.Journal.Ready()
+	if err == nil {
+		err = p.sealing.announce() // of a key that is not recorded nobody would ask for the receipt
+	}
 	if err == nil {
 		err = p.gate.cfg.Journal.Append(p.x.Context(), &p.entry)
 	}
@@ -235,6 +251,7 @@ func (p *passage) record() *refusal {
 		return &refusal{status: 503, code: "cannot-record", detail: "the journal cannot take the entry of this request; try again later"}
 	}
 	p.out.Header = append(p.out.Header, http1.Field{Name: "Isogate-Entry", Value: string(p.entry.ID)})
+	p.out.Header = p.sealing.appendHeader(p.out.Header)
 	return nil
 }
 

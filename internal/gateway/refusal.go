@@ -15,6 +15,7 @@ type refusal struct {
 	code    string
 	detail  string
 	consent isogate.EntryID // the request that an administrator may answer
+	again   bool            // the same request may pass in a second
 }
 
 // Problem is the body of a refusal: RFC 9457 problem details with the journal

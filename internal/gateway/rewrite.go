@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -26,20 +27,21 @@ func (p *passage) rewrite() *refusal {
 	if r := p.decide(); r != nil {
 		return r
 	}
+	if r := p.sealing.enter(p); r != nil {
+		return r
+	}
 	p.out.Method, p.out.Scheme = req.Method, p.target.scheme
 	p.out.Host, p.out.Port, p.out.ServerName = p.target.host, p.target.port, p.target.serverName
-	if r := p.rewriteTarget(); r != nil {
-		return r
-	}
-	if r := p.rewriteHeader(); r != nil {
-		return r
-	}
-	if r := p.rewriteBody(); r != nil {
-		return r
+	for _, part := range [...]func() *refusal{p.rewriteTarget, p.rewriteHeader, p.rewriteBody} {
+		if r := part(); r != nil {
+			return cmp.Or(p.sealing.refused, r)
+		}
 	}
 	p.entry.Fields = p.tally.Fields(p.entry.Fields[:0])
 	p.declareHandling()
-	return nil
+	var r *refusal
+	p.out.Header, r = p.sealing.rows.appendHeader(p.out.Header)
+	return r
 }
 
 // decide makes the request's verdicts. A header that guards may read is refused
@@ -68,7 +70,7 @@ func (p *passage) rewriteTarget() *refusal {
 	p.url = append(p.url[:0], p.target.base...)
 	var err error
 	p.url, err = policy.AppendPath(p.url, p.path, p.params, func(dst []byte, param policy.Param) ([]byte, error) {
-		out, keep, err := payload.RewriteNamed(dst, param.Name, param.Value, &p.verdicts.Path, p.target.obfuscator, &p.tally)
+		out, keep, err := payload.RewriteNamed(dst, param.Name, param.Value, &p.verdicts.Path, p.replacer(), &p.tally)
 		if err == nil && !keep {
 			return dst, errors.New("a path parameter cannot be dropped; release it less strictly or refuse it")
 		}
@@ -80,7 +82,7 @@ func (p *passage) rewriteTarget() *refusal {
 	if raw := p.x.Request.RawQuery; raw != "" {
 		mark := len(p.url)
 		p.url = append(p.url, '?')
-		if p.url, err = payload.RewriteQuery(p.url, raw, &p.verdicts.Query, p.target.obfuscator, &p.tally); err != nil {
+		if p.url, err = payload.RewriteQuery(p.url, raw, &p.verdicts.Query, p.replacer(), &p.tally); err != nil {
 			return contentRefused("query", err)
 		}
 		if len(p.url) == mark+1 {
@@ -132,7 +134,7 @@ func (p *passage) rewriteHeader() *refusal {
 
 // rewriteField appends the field to dst as its verdict says, if it leaves at all.
 func (p *passage) rewriteField(dst *http1.Fields, buf []byte, f http1.Field, rules *payload.NameRules) ([]byte, *refusal) {
-	out, keep, err := payload.RewriteNamed(buf[:0], f.Name, f.Value, rules, p.target.obfuscator, &p.tally)
+	out, keep, err := payload.RewriteNamed(buf[:0], f.Name, f.Value, rules, p.replacer(), &p.tally)
 	if err != nil {
 		return buf, contentRefused("header", err)
 	}
@@ -152,7 +154,7 @@ func (p *passage) rewriteCookies(dst []byte, line string) ([]byte, error) {
 		if !ok || name == "" {
 			continue
 		}
-		out, keep, err := payload.RewriteNamed(p.scratch[:0], name, value, &p.verdicts.Cookies, p.target.obfuscator, &p.tally)
+		out, keep, err := payload.RewriteNamed(p.scratch[:0], name, value, &p.verdicts.Cookies, p.replacer(), &p.tally)
 		if err != nil {
 			return dst, err
 		}
@@ -190,15 +192,18 @@ func (p *passage) rewriteBody() *refusal {
 	}
 	p.out.Header = append(p.out.Header, http1.Field{Name: "Content-Type", Value: p.transit.Format.MediaType()})
 	if !whole {
-		p.streams = true
-		return nil // send judges it while it leaves
+		p.streams = true // send judges it while it leaves
+		if p.target.landing {
+			return p.sealing.settle(p.verdicts)
+		}
+		return nil
 	}
 	if len(p.in) == 0 { // chunked, and empty after all
 		p.out.Header = p.out.Header[:len(p.out.Header)-1]
 		return nil
 	}
 	var err error
-	p.body, err = p.transit.Format.Rewrite(p.body[:0], p.in, &p.bodyRules, p.target.obfuscator, &p.tally)
+	p.body, err = p.transit.Format.Rewrite(p.body[:0], p.in, &p.bodyRules, p.replacer(), &p.tally)
 	p.bytesIn = int64(len(p.in))
 	if err != nil {
 		return contentRefused("body", err)
@@ -257,6 +262,9 @@ func (p *passage) mediaType() *refusal {
 
 // hold reads the body up to Hold bytes and reports whether that was all of it.
 func (p *passage) hold() (whole bool, _ *refusal) {
+	if p.second { // it is there already
+		return true, nil
+	}
 	p.in = p.in[:0]
 	// Memory follows what has arrived, not what was announced.
 	if n := min(p.x.Request.ContentLength, p.gate.cfg.Hold, 64<<10); int64(cap(p.in)) <= n {

@@ -78,7 +78,7 @@ func (p *passage) newStream() *stream {
 				_ = w.CloseWithError(s.err)
 			}
 		}()
-		s.err = p.transit.Format.Stream(count, read, &p.bodyRules, p.target.obfuscator, &p.tally)
+		s.err = p.transit.Format.Stream(count, read, &p.bodyRules, p.replacer(), &p.tally)
 		if s.err == nil {
 			var r *refusal
 			if s.trailer, r = p.rewriteTrailer(); r != nil {

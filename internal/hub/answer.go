@@ -57,6 +57,8 @@ func title(status int) string {
 		return "The manifest is not understood"
 	case http.StatusTooManyRequests:
 		return "Over the limit"
+	case http.StatusBadGateway:
+		return "A landing cannot be asked now"
 	case http.StatusServiceUnavailable:
 		return "The ledger cannot be relied on now"
 	}

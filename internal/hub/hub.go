@@ -1,5 +1,5 @@
 // Package hub is the administrators' side: the JSON API by which they see what
-// apps ask for, decide, and take back.
+// apps ask for, decide, and take back, and what the outside holds.
 //
 // It decides nothing by itself. What is, it reads from the ledger's state; what an
 // administrator does becomes an act of theirs, and whether that has an effect is
@@ -40,7 +40,9 @@ type Config struct {
 	Describe consent.Describe
 	// Administrators are who may call; without any nobody can.
 	Administrators []Administrator
-	Logger         *slog.Logger
+	// Custody is what the outside holds; nil where no destination can have a landing.
+	Custody Custody
+	Logger  *slog.Logger
 	// Now is the clock that states are judged by; nil is time.Now.
 	Now func() time.Time
 }
@@ -50,6 +52,7 @@ type Hub struct {
 	ledger   Ledger
 	describe consent.Describe
 	admins   administrators
+	custody  Custody // may be nil
 	logger   *slog.Logger
 	now      func() time.Time
 	failed   *failures
@@ -75,7 +78,7 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Hub{ledger: cfg.Ledger, describe: cfg.Describe, admins: admins, logger: cfg.Logger, now: cfg.Now, failed: newFailures(cfg.Now),
+	h := &Hub{ledger: cfg.Ledger, describe: cfg.Describe, admins: admins, custody: cfg.Custody, logger: cfg.Logger, now: cfg.Now, failed: newFailures(cfg.Now),
 		mux: http.NewServeMux(), patterns: map[string]bool{}}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path
@@ -91,8 +94,9 @@ const Prefix = "/api/v1"
 // route is one operation of the API. Its path is that of openapi.json.
 type route struct {
 	method, path string
-	// stale says that the answer does not need to be of now: an act that shuts must
-	// be possible while the ledger is out of touch, and a document never changes.
+	// stale says that the answer does not need the ledger to be of now: an act that
+	// shuts must be possible while it is out of touch, a document never changes, and
+	// what the outside holds is no matter of the ledger.
 	stale bool
 	do    func(h *Hub, c *call) (*answer, error)
 }
@@ -115,6 +119,10 @@ var routes = []route{
 	{"POST", "/consents/{id}/modify", true, (*Hub).modify},
 	{"POST", "/consents/{id}/revoke", true, (*Hub).revoke},
 	{"POST", "/revocations", true, (*Hub).revokeAll},
+	{"GET", "/landings", true, (*Hub).listLandings},
+	{"GET", "/subjects", true, (*Hub).listSubjects},
+	{"POST", "/subjects/erase", true, (*Hub).erase},
+	{"GET", "/erasures", true, (*Hub).listErasures},
 }
 
 // call is one request of an administrator.

@@ -37,9 +37,23 @@ func NewFar(a *Authority, host string) (*Far, error) {
 	if err != nil {
 		return nil, err
 	}
+	f := newFar()
+	f.server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}
+	f.server.StartTLS()
+	return f, nil
+}
+
+// NewService starts a service that speaks plain HTTP to its own machine alone, as
+// one does behind a landing.
+func NewService() *Far {
+	f := newFar()
+	f.server.Start()
+	return f
+}
+
+func newFar() *Far {
 	f := &Far{}
 	f.server = httptest.NewUnstartedServer(http.HandlerFunc(f.serve))
-	f.server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}
 	f.server.Config.ErrorLog = log.New(io.Discard, "", 0) // a refused handshake is the caller's to tell
 	f.server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
 		if s == http.StateNew {
@@ -48,8 +62,7 @@ func NewFar(a *Authority, host string) (*Far, error) {
 			f.mu.Unlock()
 		}
 	}
-	f.server.StartTLS()
-	return f, nil
+	return f
 }
 
 func (f *Far) serve(w http.ResponseWriter, r *http.Request) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/journal"
 )
@@ -13,5 +14,5 @@ type Follower struct{ *journal.Journal }
 
 // Follow implements [consent.Journal].
 func (f Follower) Follow(ctx context.Context, from uint64, every time.Duration, take func(consent.Batch) error) error {
-	return f.Reader.Follow(ctx, from, every, func(b journal.Batch) error { return take(consent.Batch(b)) })
+	return f.Reader.Follow(ctx, isogate.KindConsent, from, every, func(b journal.Batch) error { return take(consent.Batch(b)) })
 }

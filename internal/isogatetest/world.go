@@ -82,6 +82,8 @@ type Config struct {
 	Allow []netip.Prefix
 	// Region is the tenant's.
 	Region string
+	// Landings is what the gateway knows of landings; needed for a pack that has one.
+	Landings gateway.Landings
 	// Outside is the authority of destinations that the gateway trusts; nil is one of
 	// the world's own.
 	Outside *Authority
@@ -182,7 +184,7 @@ func New(tb TB, cfg Config) *World {
 	}
 	gc := gateway.Config{
 		Journal: taker, Rules: w.Rules(), Logger: w.cfg.Logger, Metrics: metrics, Now: w.cfg.Now,
-		Hold: w.cfg.Hold, Limits: cfg.Limits,
+		Hold: w.cfg.Hold, Limits: cfg.Limits, Landings: cfg.Landings,
 		Client: &http1.Client{Timeouts: cfg.Client, Dial: dialer.DialContext, TLS: &tls.Config{RootCAs: outside.Pool(), MinVersion: tls.VersionTLS12}},
 	}
 	if len(cfg.Apps) > 0 || cfg.Ledger != nil {

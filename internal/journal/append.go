@@ -187,7 +187,7 @@ func (j *Journal) commit(ctx context.Context, g *group, hopeless error) []item {
 			m.next.Set(float64(base) + float64(n))
 			j.grown(base + uint64(n))
 			j.seal.nudge()
-			if g.announces() {
+			if g.rings() {
 				j.news.ring()
 			}
 		}

@@ -72,39 +72,47 @@ func withoutLines(err error) error {
 	return err
 }
 
-// outbox is the seqs that followers are told, nil for a journal from before there
+// outbox is the seqs that followers are told and their kinds, nil for a journal from before there
 // was any.
-func (r *Reader) outbox(ctx context.Context) (map[uint64]bool, error) {
+func (r *Reader) outbox(ctx context.Context) (map[uint64]isogate.EntryKind, error) {
+	query := `SELECT kind, seq FROM outbox`
 	if r.remote == nil {
-		var there int
-		if err := r.db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = 'outbox'`).Scan(&there); err != nil || there == 0 {
+		var there, kinds int
+		if err := r.db.QueryRowContext(ctx, `SELECT count(*), count(*) FILTER (WHERE name = 'kind') FROM pragma_table_info('outbox')`).Scan(&there, &kinds); err != nil || there == 0 {
 			return nil, r.wrap(err)
 		}
+		if kinds == 0 { // no gateway of this release had it open yet
+			query = `SELECT 'consent', seq FROM outbox`
+		}
 	}
-	rows, err := r.db.QueryContext(ctx, `SELECT seq FROM outbox`)
+	rows, err := r.db.QueryContext(ctx, query)
 	if err != nil {
 		return nil, r.wrap(err)
 	}
 	defer rows.Close()
-	all := map[uint64]bool{}
+	all := map[uint64]isogate.EntryKind{}
 	for rows.Next() {
+		var kind string
 		var seq int64
-		if err := rows.Scan(&seq); err != nil {
+		if err := rows.Scan(&kind, &seq); err != nil {
 			return nil, r.wrap(err)
 		}
-		all[uint64(seq)] = true //nolint:gosec // never negative
+		all[uint64(seq)] = isogate.EntryKind(kind) //nolint:gosec // never negative
 	}
 	return all, r.wrap(rows.Err())
 }
 
-// announces reports whether an entry is one that followers must be told of. Few
-// have the bytes of one, so few are read.
-func announces(body []byte) bool {
-	if !bytes.Contains(body, appendMember(nil, "kind", string(isogate.KindConsent))) {
-		return false
+// announces is the kind under which followers must be told of an entry, "" for one
+// that they need not hear of. Few have the bytes of one, so few are read.
+func announces(body []byte) isogate.EntryKind {
+	if !bytes.Contains(body, appendMember(nil, "kind", string(isogate.KindConsent))) && !bytes.Contains(body, appendMember(nil, "kind", string(isogate.KindLanding))) {
+		return ""
 	}
 	e, err := decode(body)
-	return err == nil && announced(e.Kind)
+	if err != nil {
+		return ""
+	}
+	return announced(e.Kind)
 }
 
 // verifyLog checks what others read of the log, given that its tiles are sound, and
@@ -153,7 +161,7 @@ func (r *Reader) verifyLog(ctx context.Context, vkey string, size uint64) error 
 			if i >= len(bundle) || !bytes.Equal(rfc6962.DefaultHasher.HashLeaf(bundle[i]), leaves[i]) {
 				return &DamageError{[]Damage{{Entry: true, Seq: seq + uint64(i), What: "its copy in the log's bundle is not what was sealed; the database has it right"}}}
 			}
-			if outbox != nil && !outbox[seq+uint64(i)] && announces(bundle[i]) {
+			if kind := announces(bundle[i]); outbox != nil && kind != "" && outbox[seq+uint64(i)] != kind {
 				return &DamageError{[]Damage{{Entry: true, Seq: seq + uint64(i), ID: idOf(bundle[i]), What: "it was taken out of the outbox: gateways that start do not hear of it"}}}
 			}
 		}

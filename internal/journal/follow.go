@@ -14,12 +14,12 @@ import (
 
 // Batch is what one look at the journal found for a follower.
 type Batch struct {
-	// Entries are the entries of kind consent that are new to the follower, in order.
+	// Entries are the entries of the kind followed that are new to the follower, in order.
 	Entries []isogate.Entry
-	// UpTo is a revision of the journal, and never goes back: every consent entry with
-	// a smaller seq has been delivered, in this batch or in one before.
+	// UpTo is a revision of the journal, and never goes back: every entry of the kind
+	// with a smaller seq has been delivered, in this batch or in one before.
 	UpTo uint64
-	// At is when the look began, by the monotonic clock. Every consent entry that was
+	// At is when the look began, by the monotonic clock. Every entry of the kind that was
 	// durable by then is below UpTo, unless there is More.
 	At time.Time
 	// More says that the batch is full and another follows at once.
@@ -35,15 +35,17 @@ const (
 	followBackoff, followBackoffMost = 50 * time.Millisecond, time.Second
 )
 
-// Follow calls f with the consent entries from a seq on, in order, each once, as they
+// Follow calls f with the entries of a kind from a seq on, in order, each once, as they
 // become durable, whichever gateway appended them: first with what is there, then
 // whenever there is news, and without any when a span of every has passed since the
 // last look began, for each call is proof that the journal was in reach at Batch.At. While it is not, f is not
 // called, and Follow tries again. From a shared journal it reads what the primary
-// has committed.
+// has committed. A landing entry that nobody waits for ([Journal.AppendLater]) is no
+// news by itself: it is found when the next look is.
 //
 // It ends with nil when ctx does, with f's error, or with one that is [ErrPutBack]
-// when entries that it delivered are no longer there.
+// when entries that it delivered are no longer there. Entries of kind consent and
+// landing can be followed.
 //
 // No entry is missed, however many write. Whoever appends takes its seqs under a
 // lock that is kept until the commit (in SQLite the write lock, in PostgreSQL the
@@ -52,8 +54,11 @@ const (
 // News that gets lost only makes it wait for that.
 //
 // promise: P14
-func (r *Reader) Follow(ctx context.Context, from uint64, every time.Duration, f func(Batch) error) error {
-	w := &follower{r: r, next: from, every: max(every, time.Millisecond), f: f}
+func (r *Reader) Follow(ctx context.Context, kind isogate.EntryKind, from uint64, every time.Duration, f func(Batch) error) error {
+	if !followable(kind) {
+		return fmt.Errorf("journal %s: entries of kind %q cannot be followed; only consent and landing can", r.place, kind)
+	}
+	w := &follower{r: r, kind: kind, next: from, every: max(every, time.Millisecond), f: f}
 	var err error
 	if r.remote == nil {
 		err = w.file(ctx)
@@ -69,6 +74,7 @@ func (r *Reader) Follow(ctx context.Context, from uint64, every time.Duration, f
 // follower is one call of Follow.
 type follower struct {
 	r     *Reader
+	kind  isogate.EntryKind
 	every time.Duration
 	f     func(Batch) error
 
@@ -162,7 +168,7 @@ func (w *follower) session(ctx context.Context) (looked bool, err error) {
 func (w *follower) look(ctx context.Context, db looker) (at time.Time, err error) {
 	for {
 		at = time.Now()
-		s, err := w.r.sight(ctx, db, w.next)
+		s, err := w.r.sight(ctx, db, w.kind, w.next)
 		if err != nil {
 			return at, err
 		}
@@ -188,7 +194,7 @@ func (w *follower) take(s sight, at time.Time) error {
 		if err != nil {
 			return err
 		}
-		if e.Kind == isogate.KindConsent {
+		if e.Kind == w.kind {
 			b.Entries = append(b.Entries, e)
 		}
 		if s.more {
@@ -214,16 +220,17 @@ type looker interface {
 }
 
 // sightQuery is one statement, and so of one moment in both databases: the end of
-// the journal, the entry before the seq $1, and what the outbox has from there on.
+// the journal, the entry before the seq $1, and what the outbox has
+// of a kind from there on.
 // An ID is at its fixed place (see idOffset). Bodies are looked up one by one, whatever the planner thinks of it.
 const sightQuery = `SELECT n.next, n.id, (SELECT substr(body, 8, 26) FROM entry WHERE seq = $1 - 1), o.seq, (SELECT body FROM entry WHERE seq = o.seq)
 	FROM (SELECT seq + 1 AS next, substr(body, 8, 26) AS id FROM entry ORDER BY seq DESC LIMIT 1) n
-	LEFT JOIN (SELECT seq FROM outbox WHERE seq >= $1 ORDER BY seq LIMIT $2) o ON true
+	LEFT JOIN (SELECT seq FROM outbox WHERE kind = $3 AND seq >= $1 ORDER BY seq LIMIT $2) o ON true
 	ORDER BY o.seq`
 
 // sight looks at the journal from a seq on.
-func (r *Reader) sight(ctx context.Context, db looker, from uint64) (s sight, err error) {
-	err = db.ask(ctx, sightQuery, []any{int64(from), int64(followPage)}, func(scan func(...any) error) error { //nolint:gosec // sizes fit
+func (r *Reader) sight(ctx context.Context, db looker, kind isogate.EntryKind, from uint64) (s sight, err error) {
+	err = db.ask(ctx, sightQuery, []any{int64(from), int64(followPage), string(kind)}, func(scan func(...any) error) error { //nolint:gosec // sizes fit
 		var next int64
 		var last, before, body []byte
 		var seq sql.NullInt64

@@ -39,7 +39,7 @@ func follow(t testing.TB, r *Reader, from uint64, every time.Duration) *followed
 	go func() {
 		defer close(w.done)
 		defer func() { t.Logf("Follow from %d: %v", from, w.err) }()
-		w.err = r.Follow(ctx, from, every, func(b Batch) error {
+		w.err = r.Follow(ctx, isogate.KindConsent, from, every, func(b Batch) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.entries = append(w.entries, b.Entries...)
@@ -218,17 +218,17 @@ func TestFollowFromAnywhere(t *testing.T) {
 			w.mu.Unlock()
 		}
 		// From behind the end: what this follower knows the journal does not.
-		err := r.Follow(t.Context(), n+2, time.Second, func(Batch) error { return nil })
+		err := r.Follow(t.Context(), isogate.KindConsent, n+2, time.Second, func(Batch) error { return nil })
 		if !errors.Is(err, ErrPutBack) {
 			t.Errorf("from behind the end: %v; want ErrPutBack", err)
 		}
 		no := errors.New("no")
-		if err := r.Follow(t.Context(), 0, time.Second, func(Batch) error { return no }); !errors.Is(err, no) {
+		if err := r.Follow(t.Context(), isogate.KindConsent, 0, time.Second, func(Batch) error { return no }); !errors.Is(err, no) {
 			t.Errorf("f's error: %v", err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := r.Follow(ctx, 0, time.Second, func(Batch) error { return nil }); err != nil {
+		if err := r.Follow(ctx, isogate.KindConsent, 0, time.Second, func(Batch) error { return nil }); err != nil {
 			t.Errorf("a context that ended: %v", err)
 		}
 	})
@@ -283,6 +283,59 @@ func TestFollowNoticesPutBack(t *testing.T) {
 					t.Errorf("Follow: %v; want ErrPutBack", w.err)
 				}
 			})
+		}
+	})
+}
+
+// Followers of one kind are told of nothing else, also where both are written at
+// once; what nobody follows is refused rather than silently never told.
+func TestFollowOneKind(t *testing.T) {
+	conformance(t, func(t *testing.T, fresh func(testing.TB) site) {
+		at := fresh(t)
+		j, _ := open(t, at.config(newKey(t, "isogate/acme")))
+		const n = followPage + 10
+		for i := range n {
+			kind := isogate.KindLanding
+			if i%4 == 0 {
+				kind = isogate.KindConsent
+			}
+			if err := j.AppendLater(&isogate.Entry{Kind: kind, Act: "of a kind"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := j.Append(t.Context(), egress(1)); err != nil {
+			t.Fatal(err)
+		}
+		r := at.reader(t)
+		for _, kind := range []isogate.EntryKind{isogate.KindConsent, isogate.KindLanding} {
+			var got []isogate.Entry
+			end := errors.New("end")
+			err := r.Follow(t.Context(), kind, 0, time.Second, func(b Batch) error {
+				got = append(got, b.Entries...)
+				if b.UpTo == n+1 {
+					return end
+				}
+				return nil
+			})
+			if !errors.Is(err, end) {
+				t.Fatal(err)
+			}
+			want := 0
+			for i := range uint64(n) {
+				if (i%4 == 0) == (kind == isogate.KindConsent) {
+					if want >= len(got) || got[want].Seq != i || got[want].Kind != kind {
+						t.Fatalf("%s: entry %d is not what was told at place %d of %d", kind, i, want, len(got))
+					}
+					want++
+				}
+			}
+			if want != len(got) {
+				t.Errorf("%s: told %d, want %d", kind, len(got), want)
+			}
+		}
+		err := r.Follow(t.Context(), isogate.KindEgress, 0, time.Second, func(Batch) error { return nil })
+		if err == nil || !strings.Contains(err.Error(), "cannot be followed") {
+			t.Errorf("releases are followed: %v", err)
 		}
 	})
 }

@@ -23,8 +23,9 @@ const versionTable = "migration"
 
 // The versions that this program reads and writes.
 const (
-	sqliteLatest   = 2
-	postgresLatest = 1
+	sqliteLatest   = 3
+	outboxKinds    = 3 // from which on the outbox has kinds
+	postgresLatest = 2
 )
 
 // dialect is the migrations of one kind of database.

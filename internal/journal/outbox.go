@@ -6,9 +6,20 @@ import (
 	"github.com/isogate/isogate"
 )
 
-// announced reports whether every gateway of the tenant must hear of entries of a
-// kind at once. They are few; whoever starts reads all of them.
-func announced(kind isogate.EntryKind) bool { return kind == isogate.KindConsent }
+// followable reports whether entries of a kind can be followed: every gateway of the
+// tenant must hear of them at once. They are few beside the releases.
+func followable(kind isogate.EntryKind) bool {
+	return kind == isogate.KindConsent || kind == isogate.KindLanding
+}
+
+// announced is the kind under which an entry is announced to followers, "" for one
+// that is not.
+func announced(kind isogate.EntryKind) isogate.EntryKind {
+	if followable(kind) {
+		return kind
+	}
+	return ""
+}
 
 // bell wakes those of this process who wait for entries to follow.
 type bell struct {

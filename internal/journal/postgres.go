@@ -34,6 +34,7 @@ type postgresStore struct {
 	acknowledged place
 	doubt        place // the first entry of a group whose commit is unknown; its ID is "" if there is none
 
+	kinds  []string // of what is announced, and where it is
 	seqs   []int64
 	bodies [][]byte
 	arena  []byte
@@ -202,7 +203,7 @@ func (s *postgresStore) commit(ctx context.Context, g *group) (uint64, error) {
 
 // compose makes the bodies of the group's entries.
 func (s *postgresStore) compose(g *group, base uint64, now time.Time) (first, last place) {
-	s.seqs, s.bodies, s.arena = s.seqs[:0], s.bodies[:0], s.arena[:0]
+	s.kinds, s.seqs, s.bodies, s.arena = s.kinds[:0], s.seqs[:0], s.bodies[:0], s.arena[:0]
 	seq := base
 	var ends []int
 	g.each(func(it *item) {
@@ -213,7 +214,8 @@ func (s *postgresStore) compose(g *group, base uint64, now time.Time) (first, la
 		if last = (place{seq, it.id}); seq == base {
 			first = last
 		}
-		if it.announced {
+		if it.announced != "" {
+			s.kinds = append(s.kinds, string(it.announced))
 			s.seqs = append(s.seqs, int64(seq)) //nolint:gosec // a journal has fewer than 2^63 entries
 		}
 		seq++
@@ -232,7 +234,9 @@ func (s *postgresStore) write(ctx context.Context, g *group, base uint64, last p
 	b := &pgx.Batch{}
 	b.Queue(`INSERT INTO entry (seq, body) SELECT $1::bigint + n - 1, body FROM unnest($2::bytea[]) WITH ORDINALITY AS t (body, n)`, int64(base), s.bodies) //nolint:gosec // sizes fit
 	if len(s.seqs) > 0 {
-		b.Queue(`INSERT INTO outbox (seq) SELECT unnest($1::bigint[])`, s.seqs)
+		b.Queue(`INSERT INTO outbox (kind, seq) SELECT * FROM unnest($1::text[], $2::bigint[])`, s.kinds, s.seqs)
+	}
+	if g.rings() {
 		b.Queue(`SELECT pg_notify($1, '')`, s.at.channel())
 	}
 	b.Queue(`UPDATE head SET next = $1, last = $2 WHERE one`, int64(base)+int64(g.size()), string(last.id)) //nolint:gosec // sizes fit

@@ -15,10 +15,10 @@ const gatherTurns = 64
 
 // item is one entry on its way to the database.
 type item struct {
-	tail      []byte // what follows the head; see encode.go
-	announced bool   // every gateway must hear of it; see announced
-	later     bool   // nobody waits for it: it is tried again until it is durable
-	doubtful  bool   // it was in a transaction of which nobody knows whether it was committed
+	tail      []byte            // what follows the head; see encode.go
+	announced isogate.EntryKind // every gateway must hear of it; see announced
+	later     bool              // nobody waits for it: it is tried again until it is durable
+	doubtful  bool              // it was in a transaction of which nobody knows whether it was committed
 	// Set by the store when the group is written.
 	id isogate.EntryID
 	at time.Time
@@ -66,9 +66,11 @@ func (g *group) each(f func(it *item)) {
 	}
 }
 
-// announces reports whether every gateway must hear of one of the entries.
-func (g *group) announces() (yes bool) {
-	g.each(func(it *item) { yes = yes || it.announced })
+// rings reports whether followers must hear of one of the entries at once. Of an
+// entry that nobody waits for they hear when they look the next time, unless it is a
+// consent: of landing entries there may be one for each release.
+func (g *group) rings() (yes bool) {
+	g.each(func(it *item) { yes = yes || it.announced == isogate.KindConsent || it.announced != "" && !it.later })
 	return yes
 }
 

@@ -141,7 +141,7 @@ func (s *sqliteStore) prepare(ctx context.Context) error {
 		if s.swap, err = prepare(keepQuery); err != nil {
 			return err
 		}
-		if s.announce, err = prepare(`INSERT INTO outbox (seq) VALUES (?1)`); err != nil {
+		if s.announce, err = prepare(`INSERT INTO outbox (kind, seq) VALUES (?1, ?2)`); err != nil {
 			return err
 		}
 		for i, n := range batches {
@@ -259,8 +259,8 @@ func (s *sqliteStore) rows(ctx context.Context, seq uint64) error {
 // announcements writes down which of the group's entries every gateway must hear of.
 func (s *sqliteStore) announcements(ctx context.Context, g *group, seq uint64) (err error) {
 	g.each(func(it *item) {
-		if it.announced && err == nil {
-			_, err = s.announce.ExecContext(ctx, []driver.NamedValue{{Ordinal: 1, Value: int64(seq)}}) //nolint:gosec // see rows
+		if it.announced != "" && err == nil {
+			_, err = s.announce.ExecContext(ctx, []driver.NamedValue{{Ordinal: 1, Value: string(it.announced)}, {Ordinal: 2, Value: int64(seq)}}) //nolint:gosec // see rows
 		}
 		seq++
 	})

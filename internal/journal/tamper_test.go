@@ -60,6 +60,7 @@ func TestTamperedStateIsNamed(t *testing.T) {
 		{name: "the note changed", query: `UPDATE checkpoint SET note = CAST(replace(CAST(note AS TEXT), 'isogate/acme', 'isogate/acne') AS BLOB)`,
 			shared: `UPDATE checkpoint SET note = convert_to(replace(convert_from(note, 'UTF8'), 'isogate/acme', 'isogate/acne'), 'UTF8')`, want: "the log is called"},
 		{name: "a consent kept from followers", query: `DELETE FROM outbox`, want: "entry 42 (01"},
+		{name: "a consent announced as something else", query: `UPDATE outbox SET kind = 'landing'`, want: "entry 42 (01"},
 		{name: "a bundle changed", file: "tile/entries/000", shared: `UPDATE tile SET data = overlay(data PLACING 'X' FROM 40) WHERE path = 'tile/entries/000'`, want: "its copy in the log's bundle"},
 		{name: "a tile changed", file: "tile/0/000", shared: `UPDATE tile SET data = set_byte(data, 77, 255 - get_byte(data, 77)) WHERE path = 'tile/0/000'`, want: "a leaf hash was changed; the entries themselves verify"},
 		{name: "the published checkpoint changed", file: "checkpoint", want: "is not signed by the key"},

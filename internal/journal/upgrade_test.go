@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/isogatetest/pgtest"
 )
 
@@ -70,7 +71,7 @@ func TestFormat1IsNotFollowed(t *testing.T) {
 	copyDir(t, "testdata/format-1", dir)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := opened(t, ReaderConfig{Dir: dir}).Follow(ctx, 0, time.Millisecond, func(Batch) error { return errors.New("told") }); err != nil {
+	if err := opened(t, ReaderConfig{Dir: dir}).Follow(ctx, isogate.KindConsent, 0, time.Millisecond, func(Batch) error { return errors.New("told") }); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(dir); err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/isogate/isogate"
@@ -38,6 +39,17 @@ func (r fakeReplacer) ReplaceName(dst []byte, v *isogate.Verdict, name []byte) (
 	return hex.AppendEncode(append(dst, "k_"...), r.sum(v, name)[:12]), isogate.Hash, nil
 }
 
+// noting is a fakeReplacer that remembers what it is told of.
+type noting struct {
+	fakeReplacer
+	noted []string // kind, label, text
+}
+
+func (r *noting) Note(v *isogate.Verdict, val isogate.Value) error {
+	r.noted = append(r.noted, val.Kind.String()+" "+string(v.Label)+" "+string(val.Text))
+	return nil
+}
+
 // line reads one line of a contract: path, label and options.
 func line(t testing.TB, path string, label isogate.Label, more ...func(*Spec)) Spec {
 	t.Helper()
@@ -68,7 +80,8 @@ func compile(t testing.TB, specs ...Spec) *Tree {
 }
 
 // verdictsFor judges the sets of a contract: the first segment of a label names
-// its action; unclassified has the action given.
+// its action, and one whose second is registered has its values registered;
+// unclassified has the action given.
 func verdictsFor(sets [][]isogate.Label, unclassified isogate.Action) []isogate.Verdict {
 	out := make([]isogate.Verdict, len(sets))
 	for i, labels := range sets {
@@ -83,6 +96,7 @@ func verdictsFor(sets [][]isogate.Label, unclassified isogate.Action) []isogate.
 					panic(err)
 				}
 				v.Rule = "rules.yaml:1"
+				v.Register = strings.Contains(string(l), ".registered")
 			}
 			if j == 0 {
 				out[i] = v

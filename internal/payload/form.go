@@ -160,6 +160,9 @@ func (w *walker) judgeField(f *frame, n *node, how wildness, raw []byte, start, 
 	case name.action == isogate.Drop:
 	case applied == isogate.Allow:
 		w.out = append(w.out, raw[eq+1:]...)
+		if v.Register {
+			err = note(w.rep, &v, isogate.Value{Kind: isogate.String, Text: w.decoded})
+		}
 	default:
 		w.made, applied, err = replaceText(w.made[:0], &v, w.decoded, w.rep)
 		w.out = appendEncoded(w.out, w.made)
@@ -182,6 +185,11 @@ func (w *walker) judgeField(f *frame, n *node, how wildness, raw []byte, start, 
 		return nil
 	}
 	f.kept = true
-	w.named(name)
+	if name.noted {
+		if err := w.noteName(name, w.text); err != nil {
+			return err
+		}
+	}
+	w.count(name)
 	return nil
 }

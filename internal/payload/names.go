@@ -116,6 +116,11 @@ func RewriteNamed(dst []byte, name, value string, r *NameRules, rep Replacer, ta
 	set := n.defs[place]
 	v := judge(r.Verdicts, set, false)
 	if v.Action == isogate.Allow {
+		if v.Register {
+			if err := note(rep, &v, isogate.Value{Kind: isogate.String, Text: []byte(value)}); err != nil {
+				return dst, false, atPlace(n.paths[place], err)
+			}
+		}
 		p.count(place, set, false, v.Action)
 		return append(dst, value...), true, nil
 	}

@@ -178,6 +178,15 @@ type oracle struct {
 	rep     Replacer
 	lim     Limits
 	plain   []string // texts of the values that left as they were
+	noted   []string // of those, and of names, what must be registered
+	names   int      // of which names
+}
+
+// note remembers what must be registered.
+func (o *oracle) note(v *isogate.Verdict, kind isogate.Kind, text string) {
+	if v.Register && kind != isogate.Null && text != "" {
+		o.noted = append(o.noted, kind.String()+" "+string(v.Label)+" "+text)
+	}
 }
 
 // opened is a parsed string around a place.
@@ -293,6 +302,7 @@ func (o *oracle) rewrite(v *val, pos []at, in []opened, muted bool) (*val, error
 			return nil, nil
 		case verdict.Action == isogate.Allow:
 			o.plain = append(o.plain, v.kind.String()+v.text)
+			o.note(&verdict, v.kind, v.text)
 			return v, nil
 		case verdict.Action == isogate.Redact:
 			text := redacted[v.kind]
@@ -312,8 +322,10 @@ func (o *oracle) rewrite(v *val, pos []at, in []opened, muted bool) (*val, error
 		}
 		below := append(slices.Clip(pos), step)
 		name, drop := "", muted
+		var keys *isogate.Verdict
 		if v.object && !muted {
-			n, err := o.name(v.names[i], m, pos, below, in)
+			n, own, err := o.name(v.names[i], m, pos, below, in)
+			keys = own
 			if err != nil {
 				return nil, err
 			}
@@ -334,6 +346,10 @@ func (o *oracle) rewrite(v *val, pos []at, in []opened, muted bool) (*val, error
 				return nil, errRefused
 			}
 			out.names = append(out.names, name)
+			if keys != nil && keys.Register {
+				o.names++
+				o.note(keys, isogate.String, name)
+			}
 		}
 		out.members = append(out.members, left)
 	}
@@ -358,10 +374,11 @@ func (o *oracle) goesOn(pos []at, next func(segment) bool) bool {
 	return false
 }
 
-// name returns what leaves of a member's name; "" when the member is dropped.
-func (o *oracle) name(name string, m *val, pos, below []at, in []opened) (string, error) {
+// name returns what leaves of a member's name, "" when the member is dropped, and
+// for a name that stays by a label of its own, the verdict of that.
+func (o *oracle) name(name string, m *val, pos, below []at, in []opened) (string, *isogate.Verdict, error) {
 	if o.spelled(name, pos, in) {
-		return name, nil
+		return name, nil, nil
 	}
 	// Which wildcards let it in, and what do they say about names?
 	wild, keys := len(in) > 0, []isogate.Label(nil)
@@ -382,7 +399,7 @@ func (o *oracle) name(name string, m *val, pos, below []at, in []opened) (string
 		parse = nil
 	}
 	if m.scalar() && v.Action == isogate.Refuse && (m.kind != isogate.String || parse == nil) {
-		return "", errRefused
+		return "", nil, errRefused
 	}
 	if !wild {
 		v = o.unnamed
@@ -391,18 +408,21 @@ func (o *oracle) name(name string, m *val, pos, below []at, in []opened) (string
 	}
 	if wild && v.Action == isogate.Allow {
 		if NameLike([]byte(name)) {
-			return name, nil
+			if keys == nil {
+				return name, nil, nil
+			}
+			return name, &v, nil
 		}
 		v = o.unnamed
 	}
 	switch v.Action {
 	case isogate.Refuse:
-		return "", errRefused
+		return "", nil, errRefused
 	case isogate.Drop:
-		return "", nil
+		return "", nil, nil
 	}
 	out, _, err := o.rep.ReplaceName(nil, &v, []byte(name))
-	return string(out), err
+	return string(out), nil, err
 }
 
 // String writes a tree as compact JSON.

@@ -30,7 +30,7 @@ func pick[T any](c *chance, from []T) T { return from[c.IntN(len(from))] }
 var (
 	knownNames = []string{"a", "b", "id", "key", "raw", "é", "", "q\"uote", "medium_name", "a_rather_long_name"}
 	otherNames = []string{"zz", "medium_nane", "a_rather_lung_name", "Email", "email\x00", "hello world", "a.b", "id ", "ключ", "0123456789", "__proto__"}
-	labelPool  = []isogate.Label{"allow.x", "allow.y", "allow.z", "token.t", "hash.h", "redact.r", "mask.m", "drop.d", "refuse.z"}
+	labelPool  = []isogate.Label{"allow.x", "allow.y", "allow.z", "allow.registered", "seal.s", "token.t", "hash.h", "redact.r", "mask.m", "drop.d", "refuse.z"}
 )
 
 // contract makes up to 12 lines.
@@ -238,17 +238,26 @@ func (r *chunked) Read(p []byte) (int, error) {
 // and returns what leaves.
 func run(t testing.TB, f Format, src []byte, r *Rules, chunks ...int) ([]byte, []isogate.Field, error) {
 	t.Helper()
+	out, fields, _, err := runNoting(t, f, src, r, chunks...)
+	return out, fields, err
+}
+
+// runNoting is run, with what the replacer was told of.
+func runNoting(t testing.TB, f Format, src []byte, r *Rules, chunks ...int) ([]byte, []isogate.Field, []string, error) {
+	t.Helper()
 	var held, streamed Tally
+	var rep noting
 	kept := slices.Clone(src)
-	out, err := f.Rewrite([]byte("before"), src, r, fakeReplacer{}, &held)
+	out, err := f.Rewrite([]byte("before"), src, r, &rep, &held)
 	if !bytes.HasPrefix(out, []byte("before")) || !bytes.Equal(src, kept) || err != nil && len(out) != len("before") {
 		t.Fatalf("Rewrite changed what was in dst or src")
 	}
 	out = out[len("before"):]
 	for _, n := range chunks {
 		var w bytes.Buffer
+		var srep noting
 		streamed.Reset()
-		serr := f.Stream(&w, &chunked{src, n}, r, fakeReplacer{}, &streamed)
+		serr := f.Stream(&w, &chunked{src, n}, r, &srep, &streamed)
 		switch {
 		case fmt.Sprint(err) != fmt.Sprint(serr):
 			t.Fatalf("by %d bytes: %v; held: %v\n%.300q", n, serr, err, src)
@@ -256,14 +265,16 @@ func run(t testing.TB, f Format, src []byte, r *Rules, chunks ...int) ([]byte, [
 			t.Fatalf("by %d bytes:\n%.300q; held:\n%.300q\nof %.300q", n, w.Bytes(), out, src)
 		case err == nil && !slices.Equal(streamed.Fields(nil), held.Fields(nil)):
 			t.Fatalf("by %d bytes: %v; held: %v", n, streamed.Fields(nil), held.Fields(nil))
+		case !slices.Equal(srep.noted, rep.noted):
+			t.Fatalf("by %d bytes, noted: %q; held: %q", n, srep.noted, rep.noted)
 		}
 	}
-	return out, held.Fields(nil), err
+	return out, held.Fields(nil), rep.noted, err
 }
 
 // TestRewriteIsAsTheOracleSays rewrites made-up documents by made-up contracts.
 //
-// promise: P02, P03
+// promise: P02, P03, P17
 func TestRewriteIsAsTheOracleSays(t *testing.T) {
 	n := 4000
 	if testing.Short() {
@@ -302,7 +313,7 @@ func property(t *testing.T, seed uint64) error {
 	r := rulesFor(tree, pick(c, []isogate.Action{isogate.Token, isogate.Token, isogate.Hash, isogate.Redact, isogate.Drop, isogate.Refuse}))
 	doc := c.value(6)
 	src := c.spelled(doc, c.of(2))
-	out, fields, err := run(t, jsonFormat{}, src, r, 1, 2, 1+c.IntN(40), 1<<20)
+	out, fields, noted, err := runNoting(t, jsonFormat{}, src, r, 1, 2, 1+c.IntN(40), 1<<20)
 
 	o := &oracle{specs: specs, rules: r, unnamed: r.Verdicts[0], rep: fakeReplacer{}, lim: Limits{}.withDefaults()}
 	want, werr := o.rewrite(doc, nil, nil, false)
@@ -349,8 +360,13 @@ func property(t *testing.T, seed uint64) error {
 			allowed += int(f.N)
 		}
 	}
-	if allowed != len(o.plain) {
-		t.Errorf("%d values are counted as allowed, %d were", allowed, len(o.plain))
+	if allowed != len(o.plain)+o.names {
+		t.Errorf("%d values are counted as allowed, %d were, and %d names", allowed, len(o.plain), o.names)
+	}
+	slices.Sort(noted)
+	slices.Sort(o.noted)
+	if !slices.Equal(noted, o.noted) {
+		t.Errorf("noted: %q, want %q\n%s", noted, o.noted, explain())
 	}
 
 	// Another order, other escapes and more members let no more out.

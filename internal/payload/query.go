@@ -119,6 +119,9 @@ func (q *query) parameter(dst []byte, kept bool, at, end int) (out []byte, err e
 		out = append(out, '=')
 		if v.Action == isogate.Allow {
 			out = append(out, value...)
+			if v.Register {
+				err = note(q.rep, &v, isogate.Value{Kind: isogate.String, Text: q.value})
+			}
 		} else {
 			q.made, applied, err = replaceText(q.made[:0], &v, q.value, q.rep)
 			out = appendEncoded(out, q.made)

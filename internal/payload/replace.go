@@ -11,6 +11,7 @@ import (
 var (
 	errReplacement  = errors.New("the replacement cannot stand here; this is a fault of the replacer")
 	errLooser       = errors.New("the replacement lets out more than its verdict; this is a fault of the replacer")
+	errUnnoted      = errors.New("a value that must be registered cannot be noted; this is a fault of the replacer")
 	errUnclassified = errors.New("the verdict of unclassified is looser than token, and what nobody classified must not leave in plaintext; use token or a stricter one")
 )
 
@@ -33,6 +34,19 @@ func reasonRefused(v *isogate.Verdict) string {
 
 // atPlace says where an error of a replacer came up.
 func atPlace(path string, err error) error { return fmt.Errorf("at %s: %w", path, err) }
+
+// note tells the replacer of a value that leaves as it is under a verdict that
+// has it registered.
+func note(rep Replacer, v *isogate.Verdict, val isogate.Value) error {
+	if val.Kind == isogate.Null || len(val.Text) == 0 {
+		return nil
+	}
+	n, ok := rep.(Noter)
+	if !ok {
+		return errUnnoted
+	}
+	return n.Note(v, val)
+}
 
 // The constants that redact puts in place of a value.
 const (

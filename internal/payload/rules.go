@@ -60,8 +60,8 @@ func (l Limits) withDefaults() Limits {
 }
 
 // Replacer makes the replacements of what may not leave as it is. Values whose
-// verdict is Allow, Drop, Redact or Refuse never reach it. It must be deterministic: the same value
-// under the same verdict has the same replacement.
+// verdict is Allow, Drop, Redact or Refuse never reach it. It must be deterministic, but for what it
+// seals: the same value under the same verdict has the same replacement.
 type Replacer interface {
 	// Replace appends to dst the replacement of val under v, as decoded text, and
 	// says of which kind it is and which action was really applied; the walker
@@ -73,6 +73,23 @@ type Replacer interface {
 	// as it is: keyed, deterministic, different for different names. Under Redact
 	// it is a hash, for a constant could not stay unique.
 	ReplaceName(dst []byte, v *isogate.Verdict, name []byte) (out []byte, applied isogate.Action, err error)
+}
+
+// Noter is a Replacer that is told of values that leave as they are and have to
+// be registered with the far side: those whose verdict is Allow with Register
+// set. Where a verdict asks for it and the Replacer is no Noter, the body fails:
+// what cannot be noted does not leave.
+type Noter interface {
+	Replacer
+	// Note is called once for each such value that leaves, in the order of the
+	// body: values of every part and format, also those inside parsed strings, and
+	// member names that stay and have a label of their own ([Spec].Key). null and
+	// the empty text identify nobody and are not noted, nor is what is left out. A
+	// body that is refused later may have had values noted before. v and val are
+	// valid during the call only. An error fails the body as one of Replace does.
+	//
+	// promise: P17
+	Note(v *isogate.Verdict, val isogate.Value) error
 }
 
 // Refusal is why a body may not leave. It never holds a value, nor a name that

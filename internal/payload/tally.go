@@ -61,7 +61,8 @@ func (t *Tally) Reset() {
 
 // Fields appends the counts to dst, sorted by path, label, action and rule. The
 // paths are those of the contract; parent.? is a member it does not name, [] an
-// element, and a path ending in #name counts member names that were replaced.
+// element, and a path ending in #name counts member names that were replaced, or
+// registered.
 // The places of a query and the like begin with "query:", "path:", "header:",
 // "cookie:" or "trailer:".
 func (t *Tally) Fields(dst []isogate.Field) []isogate.Field {
@@ -95,7 +96,19 @@ func compareFields(a, b isogate.Field) int {
 	return cmp.Or(
 		cmp.Compare(a.Label, b.Label), cmp.Compare(a.Action, b.Action),
 		cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Handling, b.Handling), cmp.Compare(a.TTL, b.TTL),
+		compareBools(a.Sealed, b.Sealed), compareBools(a.Registered, b.Registered), compareBools(a.Declared, b.Declared),
 	)
+}
+
+// compareBools orders false before true.
+func compareBools(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 // judge returns the verdict of a set; mixed, the stricter of it and of

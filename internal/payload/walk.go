@@ -203,7 +203,7 @@ stringRest:
 	}
 
 scalar:
-	if how == spelled && uint(n.set) < uint(len(w.verdicts)) && w.verdicts[n.set].Action == isogate.Allow && //nolint:gosec // a set that is negative is out of range as well
+	if how == spelled && uint(n.set) < uint(len(w.verdicts)) && w.verdicts[n.set].Action == isogate.Allow && !w.verdicts[n.set].Register && //nolint:gosec // a set that is negative is out of range as well
 		n.takes>>kind&1 != 0 && w.mute == 0 && (kind != isogate.String || n.inner == nil) {
 		w.part.plain(n.place)
 		f.kept = true

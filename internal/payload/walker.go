@@ -282,6 +282,8 @@ func (w *walker) scalar(f *frame, n *node, kind isogate.Kind, v0, v1 int, escape
 		applied = isogate.Allow
 	case applied != isogate.Allow && applied != isogate.Drop:
 		applied, err = w.replace(n, v, kind, v0, v1, escaped)
+	case applied == isogate.Allow && v.Register:
+		err = w.noteValue(n, v, kind, v0, v1, escaped)
 	}
 	switch {
 	case err != nil:
@@ -298,8 +300,29 @@ func (w *walker) scalar(f *frame, n *node, kind isogate.Kind, v0, v1 int, escape
 		w.out, w.copied = w.out[:mark], copied
 		return false, w.drop(v0, v1)
 	}
-	w.named(name)
-	return true, nil
+	return true, w.named(name)
+}
+
+// noteValue tells the replacer of the scalar buf[v0:v1], which leaves as it is.
+func (w *walker) noteValue(n *node, v *isogate.Verdict, kind isogate.Kind, v0, v1 int, escaped bool) error {
+	err := note(w.rep, v, isogate.Value{Kind: kind, Text: w.plain(kind, v0, v1, escaped)})
+	if err != nil {
+		return atPlace(w.part.of.paths[n.place], err)
+	}
+	return nil
+}
+
+// plain is the decoded text of the scalar buf[v0:v1], good until w.text is used again.
+func (w *walker) plain(kind isogate.Kind, v0, v1 int, escaped bool) []byte {
+	text := w.buf[v0:v1]
+	if kind == isogate.String {
+		text = text[1 : len(text)-1]
+		if escaped {
+			w.text = appendUnescaped(w.text[:0], text)
+			text = w.text
+		}
+	}
+	return text
 }
 
 // drop leaves out the member or element at hand, which ends at end.
@@ -322,14 +345,7 @@ func (w *walker) put(v0, v1 int) {
 
 // replace puts out what may leave of a scalar instead of it.
 func (w *walker) replace(n *node, v *isogate.Verdict, kind isogate.Kind, v0, v1 int, escaped bool) (isogate.Action, error) {
-	text := w.buf[v0:v1]
-	if kind == isogate.String {
-		text = text[1 : len(text)-1]
-		if escaped {
-			w.text = appendUnescaped(w.text[:0], text)
-			text = w.text
-		}
-	}
+	text := w.plain(kind, v0, v1, escaped)
 	w.put(v0, v1)
 	if v.Action == isogate.Redact {
 		w.out = append(w.out, redacted[kind]...)
@@ -404,6 +420,7 @@ type naming struct {
 	place  uint32
 	set    int32
 	mixed  bool
+	noted  bool // it stays and must be registered
 }
 
 // judgeName judges the name of a member that the contract does not spell: by v,
@@ -418,20 +435,21 @@ func (w *walker) judgeName(f *frame, n *node, v *isogate.Verdict, mixed bool, ho
 		if keys := f.node.shape.anyKeys; keys >= 0 {
 			name.set, name.mixed = keys, false
 			v = w.verdict(keys, false)
+			name.noted = v.Register // by a label of its own; a name under the label of its value is not what that label means
 		}
 		if v.Action == isogate.Allow {
 			if NameLike(text) {
 				name.action = isogate.Allow
 				return name, v, nil
 			}
-			name.set, name.mixed = 0, false
+			name.set, name.mixed, name.noted = 0, false, false
 			v = w.verdict(0, false)
 		}
 	}
 	if v.Action == isogate.Refuse {
 		return name, v, w.refuse(w.n0, name.place, reasonRefused(v))
 	}
-	name.action = v.Action
+	name.action, name.noted = v.Action, false
 	return name, v, nil
 }
 
@@ -484,11 +502,36 @@ func (w *walker) fresh(f *frame, name []byte) bool {
 	return (f.shape == nil || f.shape.lookup(h, name) < 0) && w.seen.add(&f.names, h)
 }
 
-// named counts a name that was replaced.
-func (w *walker) named(name naming) {
-	if name.action != isogate.Allow {
+// named settles the name of a member that is kept: it is counted when it was
+// replaced, and noted when it stays and must be registered.
+func (w *walker) named(name naming) error {
+	if name.noted {
+		raw := w.buf[w.n0:w.n1]
+		if bytes.IndexByte(raw, '\\') >= 0 {
+			w.text = appendUnescaped(w.text[:0], raw)
+			raw = w.text
+		}
+		if err := w.noteName(name, raw); err != nil {
+			return err
+		}
+	}
+	w.count(name)
+	return nil
+}
+
+// count counts a name that was replaced or noted.
+func (w *walker) count(name naming) {
+	if name.noted || name.action != isogate.Allow {
 		w.part.count(name.place, name.set, name.mixed, name.action)
 	}
+}
+
+// noteName tells the replacer of a name that leaves as it is.
+func (w *walker) noteName(name naming, text []byte) error {
+	if err := note(w.rep, w.verdict(name.set, name.mixed), isogate.Value{Kind: isogate.String, Text: text}); err != nil {
+		return atPlace(w.part.of.paths[name.place], err)
+	}
+	return nil
 }
 
 // container judges the name of a member whose value is an object or array, and
@@ -501,8 +544,7 @@ func (w *walker) container(f *frame, n *node, how wildness) (mute bool, err erro
 	if name.action == isogate.Drop {
 		return true, w.drop(w.n0, w.n1)
 	}
-	w.named(name)
-	return false, nil
+	return false, w.named(name)
 }
 
 // parsed rewrites the JSON inside a string; mute leaves it out, but judges it.

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strings"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/isogate/isogate"
 )
 
@@ -39,9 +41,8 @@ func (r *reader) readDestination(n *node) {
 		if d.kind == toRemote {
 			r.add(l.at, "an app's remote has no landing of ours; remove it")
 		}
-		if lo, ok := r.object(l, "landing", "public_key"); ok {
-			d.LandingKey, _ = r.text(lo.need("public_key", "give the public key that the landing prints at its start"), "public_key")
-		}
+		d.landing = d.kind != toRemote
+		r.readLanding(l, d)
 	}
 	if !named {
 		r.unknowable("destinations")
@@ -53,6 +54,28 @@ func (r *reader) readDestination(n *node) {
 		return
 	}
 	r.destinations[d.Name] = d
+}
+
+// readLanding reads the key that the landing signs with: a verifier key of a
+// signed note (C2SP signed-note), which is name, hash and key.
+//
+// promise: P41
+func (r *reader) readLanding(n *node, d *Destination) {
+	o, ok := r.object(n, "landing", "public_key")
+	if !ok {
+		return
+	}
+	key := o.need("public_key", "give the public key that the landing prints at its start")
+	s, ok := r.text(key, "public_key")
+	if !ok {
+		return
+	}
+	v, err := note.NewVerifier(s)
+	if err != nil {
+		r.add(key.at, "public_key is not the verifier key of a signed note (%v); copy the line that the landing prints at its start, which is NAME+HASH+KEY, whole", err)
+		return
+	}
+	d.LandingKey, d.Landing = s, v
 }
 
 // readPlace reads where a destination is: one of ours has a url, an app's a remote.

@@ -20,6 +20,7 @@
 //	consent: user-action                # none, user-action or admin
 //	match: [POST /v1/sessions, "GET /v1/users/{accountId}/tickets"]
 //	session: header Isogate-Session     # or request, the default
+//	subject: personal.contact.email     # whose the identifiers are that a landing registers
 //	request:
 //	  contract: support-session
 //	  release:
@@ -64,6 +65,10 @@
 // never makes anything more exposing, and a field that carries several labels
 // has the strictest of their verdicts. What a consent is limited to narrows the
 // verdicts, and never loosens one ([Transit.Narrow]).
+//
+// Towards a destination with a landing what a verdict asks of the far side is
+// enforced: what would leave as it is, or in part, for a session or a time is
+// sealed, and what stays outside must be registered. Towards others it is declared.
 //
 // Files are YAML of which only the plain part is taken: no anchors, aliases,
 // merge keys, tags or second documents, and no unknown or repeated keys. Every

@@ -56,18 +56,28 @@ type Answer struct {
 	Form     string         `json:"form,omitempty"`
 	Handling string         `json:"handling,omitempty"` // of what a rule lets out
 	TTL      string         `json:"ttl,omitempty"`
-	Label    isogate.Label  `json:"label"`          // the label that decided
-	Rule     string         `json:"rule,omitempty"` // "" when a default treatment decided
+	// Enforced says how a landing keeps the handling; "" where it is declared only, or
+	// none is asked for.
+	Enforced string        `json:"enforced,omitempty"`
+	Label    isogate.Label `json:"label"`          // the label that decided
+	Rule     string        `json:"rule,omitempty"` // "" when a default treatment decided
 }
 
 func answerOf(v isogate.Verdict) Answer {
 	a := Answer{Action: v.Action, Form: v.Form.String(), Label: v.Label, Rule: v.Rule}
-	if v.Rule != "" {
+	if v.Rule != "" || v.Sealed || v.Register {
 		a.Handling = v.Handling.String()
 	}
 	if v.TTL > 0 {
 		a.TTL = v.TTL.String()
 	}
+	return a
+}
+
+// answer is a verdict of the transit in words.
+func (t *Transit) answer(v isogate.Verdict) Answer {
+	a := answerOf(v)
+	a.Enforced = t.enforced(v)
 	return a
 }
 
@@ -81,6 +91,9 @@ func (a Answer) String() string {
 	}
 	if a.TTL != "" {
 		s += " for " + a.TTL
+	}
+	if a.Enforced != "" {
+		s += ": " + a.Enforced
 	}
 	return s
 }
@@ -120,8 +133,8 @@ func (t *Transit) Explain(name string, at time.Time) (Explanation, error) {
 	}
 	e := Explanation{Transit: t.Name, Field: name, At: at}
 	m := moment{time: at, guards: ^uint32(0)}
-	var with, without isogate.Verdict
-	for i, l := range labels {
+	var with, without []isogate.Verdict // of the labels, while every guard holds and while none does
+	for _, l := range labels {
 		base := t.treatment(name, l)
 		reason := LabelReason{Label: l, SaidBy: t.saidBy(name, l), Default: answerOf(base)}
 		for j := range t.rules {
@@ -130,19 +143,20 @@ func (t *Transit) Explain(name string, at time.Time) (Explanation, error) {
 			}
 		}
 		e.Labels = append(e.Labels, reason)
-		v, w := judge(base, t.rules, m), judge(base, t.rules, moment{time: at})
-		if i == 0 {
-			with, without = v, w
-		} else {
-			with, without = with.Strictest(v), without.Strictest(w)
-		}
+		with = append(with, judge(base, t.rules, m))
+		without = append(without, judge(base, t.rules, moment{time: at}))
 	}
-	e.Verdict = answerOf(with)
-	if without != with {
-		otherwise := answerOf(without)
+	v, w := t.settle(with), t.settle(without)
+	e.Verdict = t.answer(v)
+	if v != w {
+		otherwise := t.answer(w)
 		e.Otherwise = &otherwise
 	}
-	if with.Action != isogate.Allow {
+	if v.Action != isogate.Allow {
+		if unsealed, _ := together(with); unsealed.Action == isogate.Allow {
+			e.WhyNot = append(e.WhyNot, fmt.Sprintf("the landing of %s keeps handling: %s by holding the key, so that no plaintext is stored; a value that the service has to store leaves with handling: persisted, which is approved anew",
+				t.Destination.Name, v.Handling))
+		}
 		for i := range e.Labels {
 			e.WhyNot = append(e.WhyNot, t.whyNot(name, &e.Labels[i], m)...)
 		}

@@ -42,7 +42,7 @@ func TestExplain(t *testing.T) {
 		got.WriteString("> " + line + x.String())
 		// What is explained is what is decided.
 		v, err := tr.verdict(f[1], tr.table(tr.stretch(at), 1<<len(tr.guards)-1))
-		if err != nil || answerOf(v) != x.Verdict {
+		if err != nil || tr.answer(v) != x.Verdict {
 			t.Errorf("%s: explained %+v, decided %+v %v", line, x.Verdict, v, err)
 		}
 		var again Explanation

@@ -30,12 +30,7 @@ func (t *Transit) Leaves(at time.Time, l Limit) []Leaf {
 	var all []Leaf
 	add := func(verdicts []isogate.Verdict) {
 		for _, v := range verdicts {
-			leaf := Leaf{Label: v.Label, Answer: answerOf(v)}
-			for i := range t.rules {
-				if r := &t.rules[i]; v.Rule != "" && r.at.rule() == v.Rule {
-					leaf.Because = r.because
-				}
-			}
+			leaf := Leaf{Label: v.Label, Answer: t.answer(v), Because: t.Because(v.Rule)}
 			if !slices.Contains(all, leaf) {
 				all = append(all, leaf)
 			}

@@ -43,22 +43,25 @@ func (l Limit) withholds(label isogate.Label, tax *taxonomy.Taxonomy) bool {
 
 // narrow is the verdict on a value with some labels, no looser than v: where a
 // label is withheld, or what may be kept must not be, the label's default
-// treatment holds, unless v is stricter than that already.
-func (l Limit) narrow(v isogate.Verdict, labels []isogate.Label, tax *taxonomy.Taxonomy) isogate.Verdict {
+// treatment holds, unless v is stricter than that already. A rule's handling stays
+// asked for as long as some label of the value is granted, or the rule decides.
+func (l Limit) narrow(v isogate.Verdict, labels []isogate.Label, tax *taxonomy.Taxonomy, landing bool) isogate.Verdict {
 	out := v
 	kept := !l.Persist && v.Handling != isogate.TransitOnly
+	granted := false
 	for _, label := range labels {
-		if label.Reserved() {
-			continue // out of reach of rules, and so of what narrows them
-		}
-		if kept || l.withholds(label, tax) {
+		switch {
+		case label.Reserved(): // out of reach of rules, and so of what narrows them
+		case kept || l.withholds(label, tax):
 			out = out.Strictest(tax.Treatment(label))
+		default:
+			granted = true
 		}
 	}
 	if kept {
 		out.Handling, out.TTL = isogate.TransitOnly, 0 // a rule may be stricter than the default, and let that be kept
 	}
-	return out
+	return enforce(out, out.Rule != "" || granted && bound(v), landing)
 }
 
 // narrowed is one table that Narrow has made.
@@ -112,7 +115,7 @@ func (t *Transit) narrow(r *Rules, l Limit) *Rules {
 	verdicts := func(from []isogate.Verdict, sets [][]isogate.Label) []isogate.Verdict {
 		out := make([]isogate.Verdict, len(from))
 		for i, v := range from {
-			out[i] = l.narrow(v, sets[i], t.taxonomy)
+			out[i] = l.narrow(v, sets[i], t.taxonomy, t.landed())
 		}
 		return out
 	}
@@ -123,5 +126,6 @@ func (t *Transit) narrow(r *Rules, l Limit) *Rules {
 	for _, part := range []*payload.NameRules{&out.Query, &out.Path, &out.Headers, &out.Cookies, &out.Trailers} {
 		part.Verdicts = verdicts(part.Verdicts, part.Names.Sets())
 	}
+	out.sum()
 	return &out
 }

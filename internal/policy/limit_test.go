@@ -24,15 +24,13 @@ func (w *world) limit() Limit {
 }
 
 // verdictOn is the verdict on a value with some labels.
-func verdictOn(labels []isogate.Label, rules []rule, m moment) (out isogate.Verdict) {
+func verdictOn(labels []isogate.Label, rules []rule, m moment, landing bool) isogate.Verdict {
+	all := make([]isogate.Verdict, len(labels))
 	for i, l := range labels {
-		if v := judge(taxonomy.Default().Treatment(l), rules, m); i == 0 {
-			out = v
-		} else {
-			out = out.Strictest(v)
-		}
+		all[i] = judge(taxonomy.Default().Treatment(l), rules, m)
 	}
-	return out
+	v, bound := together(all)
+	return enforce(v, bound, landing)
 }
 
 // TestNarrowIsNeverMoreExposing: whatever the rules, the labels of a value and the
@@ -46,9 +44,9 @@ func TestNarrowIsNeverMoreExposing(t *testing.T) {
 		for i := range labels {
 			labels[i] = pick(w, w.labels...)
 		}
-		rules, m, l := w.rules(), w.moment(), w.limit()
-		v := verdictOn(labels, rules, m)
-		got := l.narrow(v, labels, tax)
+		rules, m, l, landing := w.rules(), w.moment(), w.limit(), w.IntN(2) == 0
+		v := verdictOn(labels, rules, m, landing)
+		got := l.narrow(v, labels, tax, landing)
 		if exposes(got, v) {
 			t.Fatalf("%v under %+v: %+v, narrowed from %+v", labels, l, got, v)
 		}
@@ -56,6 +54,12 @@ func TestNarrowIsNeverMoreExposing(t *testing.T) {
 			base := tax.Treatment(label)
 			selected := l.Labels == nil || slices.ContainsFunc(l.Labels, func(p isogate.LabelPattern) bool { return p.Match(label) })
 			withheld := !selected || !l.EndUserData && tax.EndUser(label) || !l.Persist && v.Handling != isogate.TransitOnly
+			// What a rule lets out by a label that is granted is kept as that rule asks.
+			if by := judge(base, rules, m); landing && !withheld && by.Rule != "" && plaintext(got.Action) {
+				if by.Handling != isogate.Persisted && !got.Sealed || got.Action == isogate.Allow && !got.Register {
+					t.Fatalf("%v under %+v: %s is asked to be %s, and leaves as %+v", labels, l, label, by.Handling, got)
+				}
+			}
 			if withheld && exposes(got, base) {
 				t.Fatalf("%v under %+v: %s leaves as %+v, by default as %+v", labels, l, label, got, base)
 			}
@@ -66,11 +70,11 @@ func TestNarrowIsNeverMoreExposing(t *testing.T) {
 		if got != v {
 			changed++
 		}
-		if again := l.narrow(got, labels, tax); again != got {
+		if again := l.narrow(got, labels, tax, landing); again != got {
 			t.Fatalf("%v under %+v: narrowing twice gives %+v, once %+v", labels, l, again, got)
 		}
 		everything := Limit{Persist: true, EndUserData: true}
-		if got := everything.narrow(v, labels, tax); got != v {
+		if got := everything.narrow(v, labels, tax, landing); got != v {
 			t.Fatalf("everything was granted, and %+v became %+v", v, got)
 		}
 		// A grant for less never lets more out.
@@ -81,7 +85,7 @@ func TestNarrowIsNeverMoreExposing(t *testing.T) {
 		} else if len(less.Labels) > 0 {
 			less.Labels = less.Labels[1:]
 		}
-		if then := less.narrow(v, labels, tax); exposes(then, got) {
+		if then := less.narrow(v, labels, tax, landing); exposes(then, got) {
 			t.Fatalf("%v: %+v gives %+v, less than it %+v gives %+v", labels, l, got, less, then)
 		}
 	}
@@ -95,7 +99,7 @@ func TestNarrowIsNeverMoreExposing(t *testing.T) {
 func TestNarrowLeavesTheUnjudgedAlone(t *testing.T) {
 	for _, label := range []isogate.Label{isogate.Unclassified, isogate.Opaque} {
 		for _, v := range []isogate.Verdict{{Label: label}, {Action: isogate.Drop, Label: label}, {Action: isogate.Token, Label: label}} {
-			if got := (Limit{Labels: []isogate.LabelPattern{}}).narrow(v, []isogate.Label{label}, taxonomy.Default()); got != v {
+			if got := (Limit{Labels: []isogate.LabelPattern{}}).narrow(v, []isogate.Label{label}, taxonomy.Default(), false); got != v {
 				t.Errorf("%+v became %+v", v, got)
 			}
 		}

@@ -103,11 +103,23 @@ func (r *reader) readInvariantActions(o object, inv *invariant) {
 		}
 		a, err := isogate.ParseAction(s)
 		if err != nil {
-			r.add(item.at, "unknown action %q; %s", s, didYouMean(s, append(slices.Clone(actionWords), isogate.Seal.String())))
+			r.add(item.at, "unknown action %q; %s", s, didYouMean(s, actionWords))
 			continue
 		}
 		inv.as = append(inv.as, a)
 	}
+}
+
+// forbids reports whether the invariant forbids what the rules say or what a
+// landing makes of it, and names the one. A landing that seals what is allowed is
+// no leave to allow it: whoever forbade it did not mean that people outside may
+// see the value for a while, nor that it depends on a line in destinations.yaml.
+// A rule that means to seal says so.
+func (inv *invariant) forbids(ruled, enforced isogate.Action) (isogate.Action, bool) {
+	if slices.Contains(inv.as, enforced) {
+		return enforced, true
+	}
+	return ruled, slices.Contains(inv.as, ruled)
 }
 
 // hold checks an invariant by going through every transit it covers and every
@@ -132,8 +144,9 @@ func (r *reader) hold(inv invariant, transits []*Transit) {
 			base := t.taxonomy.Treatment(l)
 			for _, m := range []moment{t.moment(0, ^uint32(0)), {}} {
 				v := judge(base, t.rules, m)
-				if slices.Contains(inv.as, v.Action) && (v.Rule != "" || slices.Contains(carried, l)) {
-					key := v.Action.String() + " " + v.Rule
+				action, forbidden := inv.forbids(v.Action, t.settle([]isogate.Verdict{v}).Action)
+				if forbidden && (v.Rule != "" || slices.Contains(carried, l)) {
+					key := action.String() + " " + v.Rule
 					if known := byRule[key]; len(known) == 0 || known[len(known)-1] != l {
 						byRule[key] = append(known, l)
 					}

@@ -16,14 +16,14 @@ import (
 func TestInvariantsHold(t *testing.T) {
 	w := newWorld(6)
 	found := 0
-	for range 5000 {
-		tr := &Transit{Name: "t", Purpose: isogate.Support, Sources: []isogate.Source{"s"}, Destination: &Destination{Name: "d"},
+	for range 6000 {
+		tr := &Transit{Name: "t", Purpose: isogate.Support, Sources: []isogate.Source{"s"}, Destination: &Destination{Name: "d", landing: w.IntN(2) == 0},
 			taxonomy: taxonomy.Default(), rules: w.rules(), guards: make([]*guard, 3)}
 		tr.parts[partQuery].labels = map[string]isogate.Label{"q": pick(w, w.labels...)}
 		tr.prepare()
 		inv := invariant{
 			label:       pick(w, isogate.LabelPattern("personal.contact.email"), "personal.**", "**", "ugc.title", "*.metadata"),
-			as:          []isogate.Action{pick(w, isogate.Drop, isogate.Hash, isogate.Token, isogate.Mask, isogate.Allow), pick(w, isogate.Redact, isogate.Allow)},
+			as:          []isogate.Action{pick(w, isogate.Drop, isogate.Hash, isogate.Token, isogate.Mask, isogate.Seal, isogate.Allow), pick(w, isogate.Redact, isogate.Allow)},
 			purpose:     pick(w, isogate.NoPurpose, isogate.NoPurpose, isogate.Support, isogate.Billing),
 			destination: pick(w, isogate.Destination(""), "", "d", "e"),
 			source:      pick(w, isogate.Source(""), "", "s", "r"),
@@ -36,8 +36,9 @@ func TestInvariantsHold(t *testing.T) {
 			for day := -1; day < 6; day++ {
 				for guards := range uint32(8) {
 					v := judge(tr.taxonomy.Treatment(l), tr.rules, moment{time: instantOfTests.AddDate(0, 0, day), guards: guards})
+					sealed := tr.landed() && v.Action == isogate.Allow && v.Rule != "" && v.Handling != isogate.Persisted
 					carried := l == tr.parts[partQuery].labels["q"]
-					if covered && slices.Contains(inv.as, v.Action) && (v.Rule != "" || carried) {
+					if covered && (slices.Contains(inv.as, v.Action) || sealed && slices.Contains(inv.as, isogate.Seal)) && (v.Rule != "" || carried) {
 						want = append(want, string(l))
 					}
 				}
@@ -57,6 +58,32 @@ func TestInvariantsHold(t *testing.T) {
 	}
 	if found < 500 {
 		t.Errorf("only %d counterexamples were tried", found)
+	}
+}
+
+// ATTACK: a pack forbids that a class of data leaves in plaintext; a change adds a
+// landing to the destination, after which a rule that allows it comes to a seal.
+// THIS TEST VERIFIES: what was forbidden without the landing is forbidden with it,
+// and only a rule that says seal by itself is not an allow.
+//
+// promise: P39
+func TestALandingLiftsNoInvariant(t *testing.T) {
+	allowed := good(t).with(files{"never.yaml": "- never: {label: personal.name.**, as: allow}\n"})
+	sealed := allowed.landed(t).replace(t, "transits/support-session.yaml", "{label: personal.name.display, as: allow,", "{label: personal.name.display, as: seal,").
+		with(files{"tests/session.yaml": ""})
+	const want = "never.yaml:1:3: the transit support-session treats personal.name.display with allow by the rule"
+	for name, pack := range map[string]files{"without": allowed, "with": allowed.landed(t)} {
+		if got := pack.mistakes(t); !strings.Contains(got, want) {
+			t.Errorf("%s a landing: %s", name, got)
+		}
+	}
+	if got := sealed.mistakes(t); got != "" {
+		t.Errorf("a rule that seals: %s", got)
+	}
+	for _, pack := range []files{sealed, allowed.landed(t)} {
+		if got := pack.with(files{"never.yaml": "- never: {label: personal.name.**, as: seal}\n"}).mistakes(t); !strings.Contains(got, "treats personal.name.display with seal") {
+			t.Errorf("seals can be forbidden: %s", got)
+		}
 	}
 }
 

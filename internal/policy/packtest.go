@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -231,6 +232,7 @@ const (
 	matchAny      = "$any"
 	matchToken    = "$token"
 	matchHash     = "$hash"
+	matchSeal     = "$seal"
 	matchRedacted = "$redacted"
 	matchName     = "$name"
 )
@@ -321,6 +323,8 @@ func (c *caseRun) matches(want *node, got any) bool {
 		// A number is hashed to a number, of which only this can be told: the body had another.
 		number, isNumber := got.(json.Number)
 		return isHash(text) || isNumber && !bytes.Contains(c.request.Body, []byte(number))
+	case matchSeal:
+		return obfuscate.IsSeal(text)
 	case matchRedacted:
 		return got == obfuscate.Redacted || got == false || got == nil || got == json.Number("0")
 	}
@@ -365,6 +369,7 @@ func (c *caseRun) compareVerdicts(req *Request) {
 			is := map[string]string{
 				"action": got.Action.String(), "label": string(got.Label), "rule": got.Rule,
 				"handling": cmp.Or(got.Handling, isogate.TransitOnly.String()), "ttl": got.TTL, "form": got.Form,
+				"sealed": strconv.FormatBool(v.Sealed), "registered": strconv.FormatBool(v.Register),
 			}[q.key.text]
 			if want, err := time.ParseDuration(q.value.text); is != q.value.text && (err != nil || is != want.String()) {
 				c.add(q.value.at, "verdicts.%s.%s: want %q, got %q", p.key.text, q.key.text, q.value.text, is)

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/payload"
 	"github.com/isogate/isogate/internal/taxonomy"
@@ -46,9 +48,12 @@ type Destination struct {
 	// LandingKey is the public key of the destination's landing as the pack states
 	// it; "" without a landing.
 	LandingKey string
+	// Landing verifies what the landing signs; nil without a landing.
+	Landing note.Verifier
 
-	at   position
-	kind destinationKind
+	at      position
+	kind    destinationKind
+	landing bool // it has one, even where its key is mistaken
 }
 
 // destinationKind is what a destination is as far as its keys say, even where
@@ -103,7 +108,10 @@ type Transit struct {
 	// SessionHeader names the header whose value is the session that transit-only
 	// data lives in; "" when the request itself is the session.
 	SessionHeader string
-	Response      Response
+	// Subject is the label whose value in a request names the person or account
+	// that the request's identifiers belong to; "" when each stands for itself.
+	Subject  isogate.Label
+	Response Response
 	// Format is that of the request's body; nil when the transit has no contract, so
 	// that a request with a body is refused.
 	Format payload.Format
@@ -153,6 +161,13 @@ type part struct {
 type Rules struct {
 	Body                                    payload.Rules // of no use when the transit's Format is nil
 	Query, Path, Headers, Cookies, Trailers payload.NameRules
+
+	// What values of the body and the trailers may ask of the destination's landing,
+	// which has to be known before the head of a streamed request leaves. Both are
+	// empty without a landing.
+
+	Seals     []Lifetime // those for which a value may be sealed, sorted
+	Registers bool       // a value may have to be registered
 }
 
 // Envelope is what guards see of a request, and its time.
@@ -230,19 +245,18 @@ func (t *Transit) resolve(m moment) *Rules {
 	known := make(map[isogate.Label]isogate.Verdict)
 	verdicts := func(sets [][]isogate.Label) []isogate.Verdict {
 		out := make([]isogate.Verdict, len(sets))
+		var labels []isogate.Verdict // those of one set
 		for i, set := range sets {
-			for j, l := range set {
+			labels = labels[:0]
+			for _, l := range set {
 				v, ok := known[l]
 				if !ok {
 					v = judge(t.taxonomy.Treatment(l), t.rules, m)
 					known[l] = v
 				}
-				if j == 0 {
-					out[i] = v
-				} else {
-					out[i] = out[i].Strictest(v)
-				}
+				labels = append(labels, v)
 			}
+			out[i] = t.settle(labels)
 		}
 		return out
 	}
@@ -253,6 +267,7 @@ func (t *Transit) resolve(m moment) *Rules {
 	for i, nr := range []*payload.NameRules{&r.Query, &r.Path, &r.Headers, &r.Cookies, &r.Trailers} {
 		*nr = payload.NameRules{Names: t.parts[i].names, Verdicts: verdicts(t.parts[i].names.Sets())}
 	}
+	r.sum()
 	return r
 }
 

@@ -60,15 +60,52 @@ func (p *Plan) Obfuscator(tenant isogate.Tenant, dst isogate.Destination, keys o
 	return obfuscate.New(obfuscate.Config{Tenant: tenant, Destination: dst, Labels: p.Labels(dst), Keys: keys})
 }
 
+// specimens makes texts with the form of seals; an Obfuscator does.
+type specimens interface {
+	Specimen(dst []byte, v *isogate.Verdict, val isogate.Value) (out []byte, ok bool)
+}
+
+// sampler stands in for a gateway with a landing. There is no landing to hold a
+// key while a pack is tried out, so a value that would be sealed becomes a
+// specimen, which is a seal in form and length but the same for the same value.
+// Nothing is registered.
+type sampler struct{ payload.Replacer }
+
+// Note implements [payload.Noter].
+func (sampler) Note(*isogate.Verdict, isogate.Value) error { return nil }
+
+// Replace implements [payload.Replacer].
+func (s sampler) Replace(dst []byte, v *isogate.Verdict, val isogate.Value) ([]byte, isogate.Kind, isogate.Action, error) {
+	if !v.Sealed {
+		return s.Replacer.Replace(dst, v, val)
+	}
+	hash := *v // what becomes of null, and of what is too long for a seal
+	hash.Action = isogate.Hash
+	if v.Action != isogate.Seal {
+		made, kind, applied, err := s.Replacer.Replace(nil, v, val)
+		if err != nil || !plaintext(applied) {
+			return append(dst, made...), kind, applied, err
+		}
+		val = isogate.Value{Kind: kind, Text: made}
+	}
+	if maker, ok := s.Replacer.(specimens); ok && val.Kind != isogate.Null {
+		if out, ok := maker.Specimen(dst, v, val); ok {
+			return out, isogate.String, v.Action, nil
+		}
+	}
+	return s.Replacer.Replace(dst, &hash, val)
+}
+
 // Preview says what would leave of a request over the transit. It judges with
-// the same walkers and verdicts as the gateway. The error is a [*RefusedError]
+// the same walkers and verdicts as the gateway. What would be sealed is a
+// specimen of a seal: its form is right, its text is not what would leave. The error is a [*RefusedError]
 // when the answer is that nothing leaves.
 func (t *Transit) Preview(req Request, rep payload.Replacer) (*Outcome, error) {
 	if t.Mode == Tunnel {
 		return t.previewTunnel(&req)
 	}
 	req.Method = cmp.Or(req.Method, t.patterns[0].method)
-	p := preview{rep: rep, out: &Outcome{}, rules: t.rulesFor(&req)}
+	p := preview{rep: sampler{rep}, out: &Outcome{}, rules: t.rulesFor(&req)}
 	if err := p.run(t, &req); err != nil {
 		return nil, &RefusedError{Reason: err}
 	}

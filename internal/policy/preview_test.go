@@ -155,7 +155,7 @@ func TestPlan(t *testing.T) {
 	for _, d := range plan.Destinations() {
 		names = append(names, string(d.Name)+" "+d.URL.String()+" "+d.LandingKey)
 	}
-	if got := strings.Join(names, "|"); got != "metrics https://metrics.example:8443/v2 |support-portal https://support.example abc" {
+	if got := strings.Join(names, "|"); got != "metrics https://metrics.example:8443/v2 landing.example+c5902534+Aa03HmV1jTEiiVqgP1xg45rBwlAnDJyy4C9MgRD2LVbO|support-portal https://support.example " {
 		t.Error(got)
 	}
 	tr, ok := plan.Transit("support-session")
@@ -167,7 +167,7 @@ func TestPlan(t *testing.T) {
 		t.Errorf("%+v", tr)
 	}
 	signals, _ := plan.Transit("signals")
-	if signals.Response != (Response{Max: DefaultResponseMax}) || signals.SessionHeader != "" || signals.Consent != NoConsent || len(signals.Sources) != 2 {
+	if signals.Response != (Response{Max: DefaultResponseMax}) || signals.SessionHeader != "" || signals.Consent != NoConsent || len(signals.Sources) != 2 || signals.Subject != "personal.contact.email" {
 		t.Errorf("%+v", signals)
 	}
 	if _, ok := plan.Transit("nothing"); ok {

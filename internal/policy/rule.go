@@ -121,8 +121,9 @@ func atMostToken(v isogate.Verdict) isogate.Verdict {
 	return v
 }
 
-// plaintext reports whether an action lets characters of the value out, so that
-// a rule needs a reason, an owner and an end.
+// plaintext reports whether an action lets people outside see of the value, so
+// that a rule needs a reason, an owner and an end. A seal does: nothing is stored
+// that could be read, but while its key lives, viewers see the value.
 func plaintext(a isogate.Action) bool { return a > isogate.Token }
 
 // maxTTL is the longest life of temporary data.
@@ -137,10 +138,13 @@ func (r *reader) readRule(n *node, t *Transit) (rule, bool) {
 	}
 	out := rule{guard: noGuard, at: n.at}
 	r.readRuleLabel(o, &out)
-	r.readRuleAction(o, &out)
+	r.readRuleAction(o, &out, t)
 	r.readRuleHandling(o, &out)
 	r.readExemption(o, &out)
-	if plaintext(out.as) {
+	switch {
+	case out.as == isogate.Seal:
+		r.needExemption(o, "the rule for "+out.text+" lets people outside see the value while its key lives", n.at)
+	case plaintext(out.as):
 		r.needExemption(o, "the rule for "+out.text+" lets plaintext out", n.at)
 	}
 	if when := o.get("when"); when != nil {
@@ -179,8 +183,8 @@ func (r *reader) readRuleLabel(o object, out *rule) {
 	}
 }
 
-func (r *reader) readRuleAction(o object, out *rule) {
-	n := o.need("as", "say what may leave: allow, mask, generalise, token, hash, redact or drop")
+func (r *reader) readRuleAction(o object, out *rule, t *Transit) {
+	n := o.need("as", "say what may leave: allow, seal, mask, generalise, token, hash, redact or drop")
 	s, ok := r.text(n, "as")
 	if !ok {
 		return
@@ -190,8 +194,8 @@ func (r *reader) readRuleAction(o object, out *rule) {
 	case err != nil:
 		r.add(n.at, "unknown action %q; %s", s, didYouMean(s, actionWords))
 		return
-	case a == isogate.Seal:
-		r.add(n.at, "seal needs a landing that holds its keys, which no destination has yet; use token, or allow with handling: transit-only")
+	case a == isogate.Seal && t.Destination != nil && !t.landed():
+		r.add(n.at, "seal needs a landing that holds its keys, and %s has none; add landing: {public_key: …} to it in destinations.yaml, or use token", t.Destination.Name)
 		return
 	}
 	out.as = a
@@ -208,7 +212,7 @@ func (r *reader) readRuleAction(o object, out *rule) {
 }
 
 // actionWords are the actions that a rule may have.
-var actionWords = []string{"refuse", "drop", "redact", "hash", "token", "mask", "generalise", "allow"}
+var actionWords = []string{"refuse", "drop", "redact", "hash", "token", "mask", "generalise", "seal", "allow"}
 
 func (r *reader) readRuleHandling(o object, out *rule) {
 	if n := o.get("handling"); n != nil {
@@ -218,6 +222,9 @@ func (r *reader) readRuleHandling(o object, out *rule) {
 				r.add(n.at, "unknown handling %q; %s", s, didYouMean(s, []string{"transit-only", "temporary", "persisted"}))
 			}
 			out.handling = h
+			if out.as == isogate.Seal && h == isogate.Persisted {
+				r.add(n.at, "what is sealed cannot be persisted, for its key is destroyed; write handling: transit-only, or temporary with a ttl, or as: allow")
+			}
 		}
 	}
 	ttl := o.get("ttl")

@@ -30,7 +30,7 @@ import (
 //	  tunnel: true                      # it passes unread
 //	  refused: duplicate                # instead of all these: a part of the reason
 //
-// In a structure, a text of $token, $hash, $redacted or $any stands for a value
+// In a structure, a text of $token, $hash, $seal, $redacted or $any stands for a value
 // of that kind, and the key $name for every member whose name was replaced.
 type testCase struct {
 	name    string
@@ -259,10 +259,12 @@ func (r *reader) checkExpectedVerdicts(n *node, c *testCase) {
 		return
 	}
 	for _, p := range n.pairs {
-		o, ok := r.object(p.value, "a verdict", "action", "label", "rule", "handling", "ttl", "form")
+		o, ok := r.object(p.value, "a verdict", "action", "label", "rule", "handling", "ttl", "form", "sealed", "registered")
 		if !ok {
 			continue
 		}
+		r.boolean(o.get("sealed"), "sealed")
+		r.boolean(o.get("registered"), "registered")
 		if a := o.get("action"); a != nil {
 			if s, ok := r.text(a, "action"); ok && !slices.Contains(actionWords, s) {
 				r.add(a.at, "unknown action %q; %s", s, didYouMean(s, actionWords))

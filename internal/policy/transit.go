@@ -20,7 +20,7 @@ const (
 // readTransit reads transits/*.yaml.
 func (r *reader) readTransit(root *node) {
 	o, ok := r.object(root, "a transit", "transit", "description", "purpose", "source", "destination", "consent", "user_action",
-		"mode", "because", "owner", "until", "budget", "match", "session", "request", "response")
+		"mode", "because", "owner", "until", "budget", "match", "session", "subject", "request", "response")
 	if !ok {
 		return
 	}
@@ -49,6 +49,8 @@ func (r *reader) readTransit(root *node) {
 	r.readUserAction(o, t)
 	t.prepare()
 	t.incomplete = r.n > before || !r.known("taxonomy") || t.contract != nil && t.contract.tree == nil
+	r.readSubject(read, t)
+	t.incomplete = t.incomplete || r.n > before
 	if !named {
 		return
 	}

@@ -67,7 +67,7 @@ func (r *reader) readTunnel(o object, t *Transit) {
 		}
 		return
 	}
-	for _, key := range []string{"match", "session", "request", "response"} {
+	for _, key := range []string{"match", "session", "subject", "request", "response"} {
 		if o.has(key) {
 			r.add(o.place(key), "%s says nothing for a tunnel, which passes every byte unread; remove it, or let the transit inspect", key)
 		}
