@@ -284,7 +284,7 @@ func (c *cluster) measureOne(ctx context.Context, p *peer) {
 // window's key, so that another member can take it up if this one dies.
 func (c *cluster) put(k *kept, key *[keySize]byte) error {
 	_, now := read(c.v.cfg.Clock)
-	id := windowID{c.instance, windowOf(k.made, k.ttl, k.window)}
+	id := windowID{c.instance, windowOf(k.made, k.ttl)}
 	facts, err := json.Marshal(factsOf(k))
 	if err != nil {
 		return err
@@ -350,14 +350,13 @@ type facts struct {
 	Temporary bool   `json:"temporary,omitempty"`
 	Session   string `json:"session,omitempty"`
 	TTL       int64  `json:"ttl,omitempty"`
-	Window    int64  `json:"window,omitempty"`
 	Made      int64  `json:"made"` // by the gateway's wall clock, milliseconds since 1970
 	Born      int64  `json:"born"` // the same by the boot clock of whoever is told in the place
 	Used      int64  `json:"used,omitempty"`
 }
 
 func factsOf(k *kept) facts {
-	return facts{Tenant: string(k.tenant), Transit: string(k.transit), Temporary: true, TTL: k.ttl, Window: k.window, Made: k.made, Born: k.born}
+	return facts{Tenant: string(k.tenant), Transit: string(k.transit), Temporary: true, TTL: k.ttl, Made: k.made, Born: k.born}
 }
 
 // sharedAAD binds a shared key to all that is said about it.

@@ -29,7 +29,7 @@ func (v *Vault) hold(id seal.ID, f *facts, get func(key *[keySize]byte) error) e
 	if t == nil {
 		return fmt.Errorf("vault: a key of tenant %q from a peer; name the same tenants for all members", f.Tenant)
 	}
-	fill := record{id: id, tenant: t.index, temporary: f.Temporary, made: f.Made, born: f.Born, used: f.Used, ttl: f.TTL, window: f.Window}
+	fill := record{id: id, tenant: t.index, temporary: f.Temporary, made: f.Made, born: f.Born, used: f.Used, ttl: f.TTL}
 	if f.Session != "" && copy(fill.session[:], f.Session) != len(fill.session) || f.Temporary == (f.Session != "") {
 		return errors.New("vault: a key from a peer that is for nothing a key can be for; are all members of one release?")
 	}
@@ -71,7 +71,7 @@ func (v *Vault) hold(id seal.ID, f *facts, get func(key *[keySize]byte) error) e
 	}
 	fill.due = int64(now.boot + end.sleep(now))
 	if fill.temporary {
-		k := kept{id: id, tenant: t.name, transit: isogate.Transit(f.Transit), born: f.Born, made: f.Made, ttl: f.TTL, window: f.Window}
+		k := kept{id: id, tenant: t.name, transit: isogate.Transit(f.Transit), born: f.Born, made: f.Made, ttl: f.TTL}
 		if err := v.shelf.put(&k, v.arena.key(slot)); err != nil {
 			back()
 			return err

@@ -124,7 +124,7 @@ func (c *cluster) hand(to *peer, ahead time.Duration, ids []seal.ID) error {
 		r := s.records.at(slot)
 		x := v.context(r)
 		f, err := json.Marshal(facts{Tenant: string(x.Tenant), Transit: string(x.Transit), Temporary: r.temporary, Session: x.Session, TTL: r.ttl,
-			Window: r.window, Made: r.made, Born: r.born + int64(ahead), Used: r.lastUse() + int64(ahead)})
+			Made: r.made, Born: r.born + int64(ahead), Used: r.lastUse() + int64(ahead)})
 		if err == nil {
 			plain = append(append(plain, id[:]...), v.arena.key(slot)[:]...)
 			plain = binary.BigEndian.AppendUint16(plain, uint16(len(f))) //nolint:gosec // names are short

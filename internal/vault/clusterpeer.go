@@ -249,7 +249,7 @@ func (c *cluster) arrive(a *seal.Arrival) (ours bool, err error) {
 	x := &a.Context
 	in := arriveCall{ID: a.ID, Epoch: a.Epoch[:], Wrapped: a.Wrapped, ByRequest: x.ByRequest, By: c.instance,
 		Facts: facts{Tenant: string(x.Tenant), Transit: string(x.Transit), Temporary: x.Handling == isogate.Temporary, Session: x.Session,
-			TTL: int64(x.TTL), Window: int64(x.Window), Made: x.Made.UnixMilli()}}
+			TTL: int64(x.TTL), Made: x.Made.UnixMilli()}}
 	born := now.boot - a.Age
 	var out arriveAnswer
 	ours, err = c.ask(context.Background(), a.ID.Home(), func(ctx context.Context, p *peer) error {
@@ -289,9 +289,9 @@ func (c *cluster) arriveCall(ctx context.Context, in *arriveCall) (*arriveAnswer
 	f := &in.Facts
 	a := seal.Arrival{ID: in.ID, Epoch: seal.EpochID(in.Epoch), Wrapped: in.Wrapped, Context: seal.Context{Tenant: isogate.Tenant(f.Tenant),
 		Destination: c.v.cfg.Destination, Transit: isogate.Transit(f.Transit), Handling: isogate.TransitOnly, Session: f.Session, ByRequest: in.ByRequest,
-		TTL: time.Duration(f.TTL), Window: time.Duration(f.Window), Made: time.UnixMilli(f.Made).UTC()}}
+		TTL: time.Duration(f.TTL), Made: time.UnixMilli(f.Made).UTC()}}
 	if f.Temporary {
-		a.Context.Handling = isogate.Temporary
+		a.Context.Handling, a.Context.Window = isogate.Temporary, seal.Window(a.Context.TTL)
 	}
 	_, now := read(c.v.cfg.Clock)
 	a.Age = max(now.boot-time.Duration(f.Born), 0)

@@ -61,9 +61,10 @@ func newWindows() (*windows, error) {
 // windowOf is the end of the window in which a key ends that was made then: its own
 // end, rounded up to a whole multiple of what [seal.Window] says, which is 1 to 30
 // seconds.
-func windowOf(made, ttl, window int64) int64 {
-	width := max(seal.Window(time.Duration(ttl)).Truncate(time.Second).Milliseconds(), 1000)
-	end := made + (ttl+window)/int64(time.Millisecond)
+func windowOf(made, ttl int64) int64 {
+	window := seal.Window(time.Duration(ttl))
+	width := max(window.Truncate(time.Second).Milliseconds(), 1000)
+	end := made + (time.Duration(ttl)+window).Milliseconds()
 	return (end + width - 1) / width * width
 }
 
