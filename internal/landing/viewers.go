@@ -190,7 +190,8 @@ const holdPage = 256 << 10
 // reveal answers with the body's seals replaced. What is revealed is recorded
 // before it leaves; if it cannot be, nothing of it does.
 func (l *Landing) reveal(x *http1.Exchange, in *http1.Incoming, header http1.Fields, s shape, v *view) {
-	body := reveal(in.Body, s, v)
+	defer v.Forget()
+	body := reveal(v.ahead(x.Context(), in.Body), s, v)
 	defer func() { _ = body.Close() }()
 	if in.ContentLength >= 0 && in.ContentLength <= holdPage && x.Request.Method != "HEAD" {
 		l.revealWhole(x, in, header, s, body, v)

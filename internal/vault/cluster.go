@@ -45,8 +45,9 @@ type Cluster struct {
 	Database string
 	// Address is host:port where the other members reach this one.
 	Address string
-	// Certificate is the member's, for clients and servers, of Address's host.
-	Certificate tls.Certificate
+	// Certificate returns the member's, for clients and servers, of Address's host. It
+	// is asked for each connection.
+	Certificate func() (*tls.Certificate, error)
 	// Authorities issue the members' certificates and no others.
 	Authorities *x509.CertPool
 	// Dial opens connections to the database and to members; remote.Dialer's.
@@ -100,7 +101,7 @@ func openCluster(ctx context.Context, v *Vault) (_ *cluster, err error) {
 	switch {
 	case cfg.Lease < time.Second || cfg.Lease > time.Hour:
 		return nil, fmt.Errorf("vault: a lease of %s; use 1s to 1h", cfg.Lease)
-	case cfg.Authorities == nil || len(cfg.Certificate.Certificate) == 0:
+	case cfg.Authorities == nil || cfg.Certificate == nil:
 		return nil, errors.New("vault: no certificate for the other members of the cluster, or no authority for theirs; give both")
 	case v.cfg.Keep != "":
 		return nil, errors.New("vault: temporary keys are kept by the other members of a cluster; keep none beside")
@@ -109,8 +110,9 @@ func openCluster(ctx context.Context, v *Vault) (_ *cluster, err error) {
 		ahead: map[string]time.Duration{}, greeted: map[string]bool{}, proxied: map[seal.ID]string{}, measured: map[string]time.Duration{}}
 	c.roster.Store(&roster{})
 	c.client = &http.Client{Timeout: callPatience, Transport: &http.Transport{
-		DialContext:         cfg.Dial,
-		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: cfg.Authorities, Certificates: []tls.Certificate{cfg.Certificate}},
+		DialContext: cfg.Dial,
+		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: cfg.Authorities,
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cfg.Certificate() }},
 		MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute, ResponseHeaderTimeout: callPatience, DisableCompression: true,
 	}}
 	if c.db, err = openPostgres(ctx, cfg.Database, cfg.Dial, v.cfg.Destination, v.cfg.Signer); err != nil {

@@ -66,6 +66,13 @@ func (a *authority) member(t testing.TB) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
+// holder hands out a certificate of a member.
+func (a *authority) holder(t testing.TB) func() (*tls.Certificate, error) {
+	t.Helper()
+	c := a.member(t)
+	return func() (*tls.Certificate, error) { return &c, nil }
+}
+
 // cable is a member's connections, and can be pulled out.
 type cable struct {
 	mu    sync.Mutex
@@ -151,7 +158,7 @@ func (w *town) join() *member {
 		clock.wall = w.members[0].clock.Now()
 	}
 	m.far = &far{t: w.t, clock: clock, vkey: w.vkey, cfg: Config{Destination: portal, Tenants: []isogate.Tenant{acme, other}, Signer: w.signer, MaxKeys: 1000, Clock: clock,
-		Cluster: &Cluster{Name: fmt.Sprintf("member-%d", len(w.members)), Database: w.database, Address: l.Addr().String(), Certificate: w.ca.member(w.t),
+		Cluster: &Cluster{Name: fmt.Sprintf("member-%d", len(w.members)), Database: w.database, Address: l.Addr().String(), Certificate: w.ca.holder(w.t),
 			Authorities: w.ca.pool, Dial: m.cable.dial, Lease: testLease}}}
 	m.start()
 	ctx, cancel := context.WithCancel(w.t.Context())

@@ -122,8 +122,9 @@ func (v *Vault) ServePeers(ctx context.Context, l net.Listener) error {
 		MaxHeaderBytes: 8 << 10,
 		ErrorLog:       slog.NewLogLogger(v.cfg.Logger.Handler(), slog.LevelDebug),
 	}
-	tl := tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{c.cfg.Certificate},
-		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: c.cfg.Authorities})
+	tl := tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.cfg.Certificate() },
+		ClientAuth:     tls.RequireAndVerifyClientCert, ClientCAs: c.cfg.Authorities})
 	var wg sync.WaitGroup
 	wg.Add(1)
 	stop := context.AfterFunc(ctx, func() {

@@ -283,6 +283,9 @@ func (vw *View) Forget() {
 	clear(vw.ahead)
 }
 
+// Clustered reports whether this landing is one of several.
+func (v *Vault) Clustered() bool { return v.cluster != nil }
+
 // ours reports whether a key would be this landing's to hold.
 func (v *Vault) ours(id seal.ID) bool {
 	return id.Home() == v.cfg.Home || v.cluster != nil && !v.elsewhere(id)

@@ -64,7 +64,7 @@ func newWindows() (*windows, error) {
 func windowOf(made, ttl int64) int64 {
 	window := seal.Window(time.Duration(ttl))
 	width := max(window.Truncate(time.Second).Milliseconds(), 1000)
-	end := made + (time.Duration(ttl)+window).Milliseconds()
+	end := made + (time.Duration(ttl) + window).Milliseconds()
 	return (end + width - 1) / width * width
 }
 
