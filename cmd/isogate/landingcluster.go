@@ -46,7 +46,7 @@ type clusterTLSConfig struct {
 func (c *landingClusterConfig) on() bool { return c.Database != "" }
 
 // check reports every mistake that the file's form alone shows, and fills in defaults.
-func (c *landingClusterConfig) check(bad func(format string, args ...any), keep string, acknowledges []isogate.LabelPattern) {
+func (c *landingClusterConfig) check(bad func(format string, args ...any), keep string) {
 	if !c.on() {
 		if c.Name != "" || c.Listen != "" || c.Address != "" || c.TLS != (clusterTLSConfig{}) || len(c.Allow) > 0 || c.Lease != 0 {
 			bad("cluster.database: is missing; name the PostgreSQL database that the members share, or leave out cluster")
@@ -73,9 +73,6 @@ func (c *landingClusterConfig) check(bad func(format string, args ...any), keep 
 	}
 	if keep != "" {
 		bad("keep: is for a landing that is alone; in a cluster the other members take up temporary keys")
-	}
-	if len(acknowledges) > 0 {
-		bad("acknowledges: a register is kept by a landing that is alone; leave out cluster, or let another landing acknowledge")
 	}
 	if c.Lease == 0 {
 		c.Lease = duration(vault.DefaultLease)

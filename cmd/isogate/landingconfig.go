@@ -185,7 +185,7 @@ func (c *landingConfig) check() error {
 	if c.Erase.URL != "" {
 		checkServiceURL(bad, "erase.url", c.Erase.URL)
 	}
-	c.Cluster.check(bad, c.Keep, c.Acknowledges)
+	c.Cluster.check(bad, c.Keep)
 	c.defaults()
 	span := func(key string, d duration, least, most time.Duration) {
 		if v := time.Duration(d); v < least || v > most {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,18 +37,16 @@ func eventually(t *testing.T, what string, f func() bool) {
 	}
 }
 
-// TestClusterEdges: behind two landings of one service it does not matter which one a
-// gateway, a viewer, a program or the end of a session comes to.
-//
-// promise: P16, P41
-func TestClusterEdges(t *testing.T) {
+// peers are two landings of one service. The metrics are b's.
+func peers(t *testing.T) (a, b *world, metrics *vault.Metrics) {
+	t.Helper()
 	database := pgtest.Database(t)
 	ca, err := isogatetest.NewAuthority("cluster", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var first *Config
-	metrics := map[string]*vault.Metrics{"a": vault.NewMetrics(), "b": vault.NewMetrics()}
+	metrics = vault.NewMetrics()
 	member := func(name string) *world {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -66,26 +65,34 @@ func TestClusterEdges(t *testing.T) {
 			}
 		})
 		w := newWorld(t, func(c *Config, vc *vault.Config) {
-			c.Acknowledges, vc.Acknowledges = nil, nil
 			if first == nil {
 				first = c
 			} else {
-				c.Signer, vc.Signer, c.Service = first.Signer, first.Signer, first.Service
+				c.Signer, vc.Signer, c.Service, c.Erase = first.Signer, first.Signer, first.Service, first.Erase
 			}
-			vc.Metrics = metrics[name]
+			if name == "b" {
+				vc.Metrics = metrics
+			}
 			vc.Cluster = &vault.Cluster{Name: name, Database: database, Address: ln.Addr().String(), Authorities: ca.Pool(), Lease: 10 * time.Second,
 				Certificate: func() (*tls.Certificate, error) { return &cert, nil }, Dial: c.Dial}
 		})
 		go func() { done <- w.v.ServePeers(ctx, ln) }()
 		return w
 	}
-	a := member("a")
-	b := member("b")
+	a, b = member("a"), member("b")
 	b.far, b.verifier = a.far, a.verifier
 	for _, w := range []*world{a, b} {
 		eventually(t, "the members know one another", func() bool { return w.l.Ready() == nil })
 	}
+	return a, b, metrics
+}
 
+// TestClusterEdges: behind two landings of one service it does not matter which one a
+// gateway, a viewer, a program or the end of a session comes to.
+//
+// promise: P16, P41
+func TestClusterEdges(t *testing.T) {
+	a, b, metrics := peers(t)
 	session := a.key(seal.Context{Handling: isogate.TransitOnly, Session: session})
 	request := a.key(seal.Context{Handling: isogate.TransitOnly, ByRequest: true})
 	b.take(b.gateway("acme"), session)
@@ -121,7 +128,7 @@ func TestClusterEdges(t *testing.T) {
 		}
 	}
 	// Five answers with twenty seals each, of which one was for nobody.
-	if n := calls(t, metrics["b"], "open"); n < 3 || n > 10 {
+	if n := calls(t, metrics, "open"); n < 3 || n > 10 {
 		t.Errorf("b asked a %v times, want about once per piece of a body", n)
 	}
 	if r := b.do(b.gateway("acme"), "POST", "https://"+b.gateways+"/.isogate/sessions/end", `{"session":"`+session.Context().Session+`"}`, "Content-Type", "application/json"); !strings.Contains(r.body, `"ended":1`) {
@@ -162,4 +169,73 @@ func calls(t *testing.T, m *vault.Metrics, call string) (n float64) {
 		}
 	}
 	return n
+}
+
+// TestClusterRegister: the landings of a cluster keep one register. What one has
+// erased the other registers again when it comes again, and an erasure waits for
+// requests that are under way through either. It is enough that one of them is asked
+// to erase, and the receipts say so once.
+//
+// promise: P17
+func TestClusterRegister(t *testing.T) {
+	a, b, _ := peers(t)
+	a.l.register.store.settling, b.l.register.store.settling = 300*time.Millisecond, 300*time.Millisecond
+	ga, gb := a.gateway("acme"), b.gateway("acme")
+	row := registerRow("aaaa", "ssss")
+	arrived, answer := make(chan struct{}), make(chan struct{})
+	var erased atomic.Int64
+	a.far.answers(func(w http.ResponseWriter, r *http.Request, body string) {
+		switch {
+		case r.URL.Path == "/erase":
+			erased.Add(1)
+		case body == "slowly":
+			close(arrived)
+			<-answer
+		}
+	})
+	listed := func(w *world, c *http.Client) int {
+		t.Helper()
+		r := w.do(c, "GET", "https://"+w.gateways+"/.isogate/register", "")
+		if r.status != 200 {
+			t.Fatalf("the register is answered %d %s", r.status, r.body)
+		}
+		return strings.Count(r.body, "igt1caaaa")
+	}
+	done := make(chan reply, 1)
+	go func() { done <- b.send(gb, "slowly", nil, seal.HeaderRegister, row) }()
+	<-arrived
+	if listed(a, ga) != 1 {
+		t.Error("a does not list what came through b")
+	}
+	if r := a.erase(ga, erasure("e1", "ada@example.com")); r.status != 200 {
+		t.Fatalf("the erasure is answered %d %s", r.status, r.body)
+	}
+	// It is asked again, of the other one.
+	if r := b.erase(gb, erasure("e1", "ada@example.com")); r.status != 200 {
+		t.Fatalf("the erasure is answered %d %s", r.status, r.body)
+	}
+	waits := time.NewTimer(2 * time.Second)
+	defer waits.Stop()
+	<-waits.C
+	if erased.Load() > 0 {
+		t.Error("the service was told to erase what was on its way to it")
+	}
+	close(answer)
+	if r := <-done; r.status != 200 {
+		t.Errorf("the request is answered %d", r.status)
+	}
+	a.waitState(ga, "e1", erasureConfirmed)
+	b.waitState(gb, "e1", erasureConfirmed)
+	if listed(a, ga)+listed(b, gb) != 0 {
+		t.Error("what was erased is listed")
+	}
+	b.events("acme", func(e seal.Event) bool { return e.Kind == seal.Erased && e.Erasure == "e1" })
+	for _, w := range []*world{a, b, a} {
+		if r := w.send(w.gateway("acme"), "", nil, seal.HeaderRegister, row); r.status != 200 {
+			t.Errorf("answered %d", r.status)
+		}
+		if listed(a, ga) != 1 {
+			t.Error("what came again is not listed")
+		}
+	}
 }

@@ -3,12 +3,15 @@ package vault
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/obfuscate"
@@ -285,6 +288,15 @@ func (vw *View) Forget() {
 
 // Clustered reports whether this landing is one of several.
 func (v *Vault) Clustered() bool { return v.cluster != nil }
+
+// Database is the cluster's database, for the register that its landings keep together;
+// nil for a landing that is alone. It lasts as long as the vault.
+func (v *Vault) Database() *sql.DB {
+	if v.cluster == nil {
+		return nil
+	}
+	return stdlib.OpenDBFromPool(v.cluster.db.pool)
+}
 
 // ours reports whether a key would be this landing's to hold.
 func (v *Vault) ours(id seal.ID) bool {

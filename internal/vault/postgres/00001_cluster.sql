@@ -78,3 +78,29 @@ CREATE TABLE ending (
 	body bytea NOT NULL,
 	mac bytea NOT NULL
 );
+
+-- The register: which identifiers the service was given and keeps, by the tenants' own
+-- tokens; and the erasures that were asked for, without their values. Times are
+-- milliseconds since 1970 by this server's clock.
+CREATE TABLE identifier (
+	tenant text NOT NULL, label text NOT NULL, id text NOT NULL, subject text NOT NULL,
+	because text NOT NULL, rule text NOT NULL, entry text NOT NULL, since bigint NOT NULL, last bigint NOT NULL,
+	PRIMARY KEY (tenant, label, id, subject)
+);
+CREATE INDEX identifier_id ON identifier (tenant, id);
+CREATE TABLE erasure (
+	tenant text NOT NULL, id text NOT NULL, state text NOT NULL, asked bigint NOT NULL, done bigint NOT NULL DEFAULT 0,
+	cause text NOT NULL DEFAULT '', overdue bigint NOT NULL DEFAULT 0, noted bigint NOT NULL DEFAULT 0,
+	PRIMARY KEY (tenant, id)
+);
+CREATE TABLE erasing (
+	tenant text NOT NULL, erasure text NOT NULL, label text NOT NULL, id text NOT NULL,
+	PRIMARY KEY (tenant, erasure, label, id)
+);
+
+-- Identifiers in requests that the service has not answered, and through which member.
+CREATE TABLE passing (
+	tenant text NOT NULL, label text NOT NULL, id text NOT NULL, member text NOT NULL, at bigint NOT NULL,
+	PRIMARY KEY (tenant, label, id, member)
+);
+CREATE INDEX passing_at ON passing (at);
