@@ -66,7 +66,7 @@ health: {listen: "127.0.0.1:0"}
 		}
 		m.chmod(file, mode)
 	}
-	if err := os.Chmod(filepath.Join(dir, "state"), 0o700); err != nil { //nolint:gosec // a directory
+	if err := os.Chmod(filepath.Join(dir, "state"), 0o700); err != nil {
 		l.t.Fatal(err)
 	}
 	return m

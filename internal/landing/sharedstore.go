@@ -52,7 +52,7 @@ func (s *store) q(query string) string {
 	}
 	var b strings.Builder
 	n := 0
-	for i := 0; i < len(query); i++ {
+	for i := range len(query) {
 		if query[i] != '?' {
 			b.WriteByte(query[i])
 			continue

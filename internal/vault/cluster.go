@@ -72,12 +72,15 @@ type cluster struct {
 
 	roster   atomic.Pointer[roster]
 	lastBeat atomic.Int64 // of the boot clock: the last that the database took
+	beats    atomic.Int64 // how many it took
 	handed   atomic.Bool  // the keys are another's
 
 	mu      sync.Mutex // guards what follows
 	ahead   map[string]time.Duration
 	greeted map[string]bool
 	proxied map[seal.ID]string // keys by request that a peer brought, and which
+	silent  map[string]time.Duration
+	trouble string // what was last logged
 
 	// Of beating, one at a time.
 	beating  sync.Mutex
@@ -85,7 +88,6 @@ type cluster struct {
 	ended    int64   // the last of the endings that were heard
 	heard    map[int64]bool
 	measured map[string]time.Duration
-	trouble  string
 }
 
 // openCluster joins the cluster.
@@ -107,7 +109,7 @@ func openCluster(ctx context.Context, v *Vault) (_ *cluster, err error) {
 		return nil, errors.New("vault: temporary keys are kept by the other members of a cluster; keep none beside")
 	}
 	c := &cluster{v: v, cfg: cfg, instance: newInstance(), boxes: &boxes{life: v.cfg.EpochLife},
-		ahead: map[string]time.Duration{}, greeted: map[string]bool{}, proxied: map[seal.ID]string{}, measured: map[string]time.Duration{}}
+		ahead: map[string]time.Duration{}, greeted: map[string]bool{}, proxied: map[seal.ID]string{}, measured: map[string]time.Duration{}, silent: map[string]time.Duration{}}
 	c.roster.Store(&roster{})
 	c.client = &http.Client{Timeout: callPatience, Transport: &http.Transport{
 		DialContext: cfg.Dial,
@@ -157,7 +159,7 @@ func (c *cluster) run(ctx context.Context) error {
 				c.v.abandon()
 				return
 			}
-			c.say("the cluster is not in order", err)
+			c.say(err)
 			select {
 			case <-ctx.Done():
 				return
@@ -208,13 +210,19 @@ func (c *cluster) pulse(ctx context.Context) error {
 }
 
 // say logs what goes wrong when it begins, changes and ends.
-func (c *cluster) say(what string, err error) {
+func (c *cluster) say(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	now := ""
 	if err != nil {
 		now = err.Error()
 	}
-	if now != c.trouble && err != nil {
-		c.v.cfg.Logger.Error(what, slog.Any("error", err)) //nolint:sloglint // both messages are constants
+	switch {
+	case now == c.trouble:
+	case now == "":
+		c.v.cfg.Logger.Info("the cluster is in order again")
+	default:
+		c.v.cfg.Logger.Error("the cluster is not in order; trying again", slog.Any("error", err))
 	}
 	c.trouble = now
 }

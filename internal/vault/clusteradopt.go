@@ -331,9 +331,8 @@ func (c *cluster) foster(o *orphan, instance string, p *peer) (settled bool, cau
 	// Its life is reckoned by our clock from the earliest that it can have begun.
 	f.Born += ahead
 	f.Used = int64(now.boot)
-	has, err := false, error(nil)
-	err = c.v.hold(o.key, &f, func(key *[keySize]byte) (err error) {
-		has, err = c.windows.with(windowID{o.share.maker, o.share.ends}, now, func(w *[keySize]byte) error {
+	err := c.v.hold(o.key, &f, func(key *[keySize]byte) error {
+		has, err := c.windows.with(windowID{o.share.maker, o.share.ends}, now, func(w *[keySize]byte) error {
 			return seal.UnwrapUnder(w, key, o.share.sealed, sharedAAD(o.share))
 		})
 		if err == nil && !has {

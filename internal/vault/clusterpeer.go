@@ -80,12 +80,12 @@ func (c *cluster) call(ctx context.Context, p *peer, name string, in, out any) (
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+p.note.Address+"/cluster/v1/"+name, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+p.note.Address+"/cluster/v1/"+name, bytes.NewReader(body)) //nolint:gosec // a member has signed the address
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	res, err := c.client.Do(req)
+	res, err := c.client.Do(req) //nolint:gosec // as above
 	if err != nil {
 		return fmt.Errorf("vault: member %s of the cluster: %w", p.note.Name, err)
 	}
@@ -194,8 +194,8 @@ func (c *cluster) owner(home [4]byte) (p *peer, ours, known bool) {
 func (c *cluster) ask(ctx context.Context, home [4]byte, f func(ctx context.Context, p *peer) error) (ours bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callPatience)
 	defer cancel()
-	var timer *time.Timer
-	for waited := time.Duration(0); ; waited += movingStep {
+	began := time.Now()
+	for tries := 1; ; tries++ {
 		p, ours, known := c.owner(home)
 		switch {
 		case ours:
@@ -203,24 +203,24 @@ func (c *cluster) ask(ctx context.Context, home [4]byte, f func(ctx context.Cont
 		case !known:
 			return false, errNobody
 		case p == nil:
-			err = errors.New("vault: the member that held the keys is gone, and what it left is not taken up yet")
-		default:
-			if err = f(ctx, p); err == nil || ctx.Err() != nil {
-				return false, err
-			}
+			return false, errGone
+		case c.deaf(p.note.Instance):
+			return false, errDeaf
 		}
-		if !errors.Is(err, errMoved) && waited > 0 || waited >= moving {
+		if err = f(ctx, p); err == nil || ctx.Err() != nil {
 			return false, err
 		}
-		if timer == nil {
-			timer = time.NewTimer(movingStep)
-			defer timer.Stop()
-		} else {
-			timer.Reset(movingStep)
+		if moved := errors.Is(err, errMoved); moved && time.Since(began) >= moving || !moved && tries == patientTries {
+			if !moved {
+				c.setDeaf(p.note.Instance)
+			}
+			return false, err
 		}
+		pause := time.NewTimer(movingStep)
 		select {
-		case <-timer.C:
+		case <-pause.C:
 		case <-ctx.Done():
+			pause.Stop()
 			return false, err
 		}
 		if err := c.reread(ctx); err != nil {
@@ -229,16 +229,52 @@ func (c *cluster) ask(ctx context.Context, home [4]byte, f func(ctx context.Cont
 	}
 }
 
-var errNobody = errors.New("vault: no member holds or held keys of this home")
+var (
+	errNobody = errors.New("vault: no member holds or held keys of this home")
+	errGone   = errors.New("vault: the member that held the keys is gone, and what it left is not taken up yet")
+	errDeaf   = errors.New("vault: the member that holds the keys did not answer a moment ago")
+)
 
-// reread reads who there is, between two beats.
-func (c *cluster) reread(ctx context.Context) error {
-	if !c.beating.TryLock() {
-		return nil // somebody does
+const (
+	// patientTries is how often a member is asked that does not answer: where it has
+	// stopped, the second time another one is.
+	patientTries = 2
+	// deafFor is for how long one that did not answer is not asked again, so that a
+	// page with a thousand seals of its does not wait a thousand times.
+	deafFor = time.Second
+)
+
+func (c *cluster) deaf(instance string) bool {
+	_, now := read(c.v.cfg.Clock)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at, ok := c.silent[instance]
+	return ok && now.boot-at < deafFor
+}
+
+func (c *cluster) setDeaf(instance string) {
+	_, now := read(c.v.cfg.Clock)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, at := range c.silent {
+		if now.boot-at >= deafFor {
+			delete(c.silent, i)
+		}
 	}
+	c.silent[instance] = now.boot
+}
+
+// reread reads who there is, between two beats. It waits for one that is under way,
+// which may have begun too early, and then reads again.
+func (c *cluster) reread(ctx context.Context) error {
+	before := c.beats.Load()
+	c.beating.Lock()
 	defer c.beating.Unlock()
-	if c.handed.Load() || c.v.closing.Load() {
+	switch {
+	case c.handed.Load() || c.v.closing.Load():
 		return ErrClosed
+	case c.beats.Load() >= before+2:
+		return nil // one of them began after the call
 	}
 	return c.beat(ctx)
 }

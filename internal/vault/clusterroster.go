@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -120,6 +121,7 @@ func (c *cluster) beat(ctx context.Context) error {
 	}
 	// From before the commit: who watches us cannot have begun earlier.
 	c.lastBeat.Store(int64(began.boot))
+	c.beats.Add(1)
 	_, now := read(c.v.cfg.Clock)
 	was := c.roster.Load()
 	n := 0
@@ -222,7 +224,7 @@ func (c *cluster) openMail(mail []mailed, now instant) {
 		}
 		clear(plain)
 		if err != nil {
-			c.say("a letter of a peer was not taken; temporary keys may end with their member", err)
+			c.v.cfg.Logger.Warn("a letter of a peer was not taken; its temporary keys may end with it", slog.Any("error", err))
 		}
 	}
 }

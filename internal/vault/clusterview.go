@@ -126,7 +126,7 @@ func parseOpened(b []byte) (a away, rest []byte, err error) {
 	b = b[18:]
 	var parts [3][]byte
 	for i := range parts {
-		if len(b) < 4 || uint64(len(b)-4) < uint64(binary.BigEndian.Uint32(b)) {
+		if len(b) < 4 || int64(len(b)-4) < int64(binary.BigEndian.Uint32(b)) {
 			return a, nil, cut
 		}
 		n := int(binary.BigEndian.Uint32(b))

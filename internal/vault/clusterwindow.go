@@ -157,9 +157,9 @@ func (w *windows) write(to *peer, use string, ahead time.Duration, choose func(w
 		if plain == nil {
 			plain = make([]byte, 0, letterKeys*(17+keySize+32)) // it never grows, and leaves nothing behind
 		}
-		plain = append(append(plain, byte(len(id.maker))), id.maker...) //nolint:gosec // 26 characters
-		plain = binary.BigEndian.AppendUint64(plain, uint64(id.ends))   //nolint:gosec // read back as an int64
-		plain = binary.BigEndian.AppendUint64(plain, uint64(k.end.boot+ahead))
+		plain = append(append(plain, byte(len(id.maker))), id.maker...)        //nolint:gosec // 26 characters
+		plain = binary.BigEndian.AppendUint64(plain, uint64(id.ends))          //nolint:gosec // read back as an int64
+		plain = binary.BigEndian.AppendUint64(plain, uint64(k.end.boot+ahead)) //nolint:gosec // as above
 		plain = append(plain, w.arena.key(k.slot)[:]...)
 		if n++; n == letterKeys {
 			if err := flush(); err != nil {

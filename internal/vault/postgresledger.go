@@ -504,6 +504,7 @@ func (l *sharedLedger) fetch(ctx context.Context, t isogate.Tenant, after uint64
 	}
 	ctx, cancel := context.WithTimeout(ctx, postgresPatience)
 	defer cancel()
+	//nolint:gosec // seen above
 	rows, err := l.db.pool.Query(ctx, `SELECT note FROM receipt WHERE tenant = $1 AND number > $2 ORDER BY number LIMIT $3`, string(t), int64(after), limit+1)
 	if err == nil {
 		notes, err = pgx.CollectRows(rows, pgx.RowTo[[]byte])
