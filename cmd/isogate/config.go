@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -318,7 +319,7 @@ func (c *config) check() error {
 		if _, err := s.id(); err != nil {
 			bad("%s: %w", at, err)
 		}
-		if s.TokenSHA256 != "" && !isHex(s.TokenSHA256, 32) {
+		if s.TokenSHA256 != "" && !isSum(s.TokenSHA256) {
 			bad("%s.token_sha256: is not 64 hexadecimal digits; make it with: printf %%s TOKEN | sha256sum", at)
 		}
 	}
@@ -411,8 +412,9 @@ func stateOf(configFile, state string) (*config, error) {
 	return c, nil
 }
 
-func isHex(s string, bytes int) bool {
-	if len(s) != 2*bytes {
+// isSum reports whether s is a SHA-256 in hexadecimal.
+func isSum(s string) bool {
+	if len(s) != 2*sha256.Size {
 		return false
 	}
 	for i := range len(s) {

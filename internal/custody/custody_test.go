@@ -11,9 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/isogatetest/pgtest"
-	"github.com/isogate/isogate/internal/journal"
 	"github.com/isogate/isogate/internal/seal"
 )
 
@@ -53,9 +54,9 @@ func TestAKeyGoesAndItsReceiptComes(t *testing.T) {
 	}
 	f.states(seal.Event{Kind: seal.RevealedTo, Key: s.ID(), Request: 1, Label: name, Viewer: "bob", N: 2}, seal.Event{Kind: seal.RevealedTo, Key: s.ID(), Request: 2, Label: name, Viewer: "bob", N: 1})
 	f.states(seal.Event{Kind: seal.RevealedTo, Key: s.ID(), Request: 1, Label: name, Viewer: "eve", N: 1})
-	l, err := ReadLife(t.Context(), in.journal, &e)
 	eventually(t, "the receipts", func() bool { return in.standing().Receipt == 2 })
-	if l, err = ReadLife(t.Context(), in.journal, &e); err != nil {
+	l, err := ReadLife(t.Context(), in.journal, &e)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if len(l.Fields) != 1 || l.Fields[0].Kept != KeptSealed || l.Fields[0].Revealed != 3 || !slices.Equal(l.Fields[0].Viewers, []string{"bob", "eve"}) || l.Fields[0].Key != 0 {
@@ -406,6 +407,77 @@ func TestAnAlarmIsRecordedOnce(t *testing.T) {
 	}
 }
 
+// Keys that are out to a destination which left the pack are an alarm too, and given
+// up in the end; a new landing of the same destination does not answer for them.
+func TestKeysOfALandingThatIsGone(t *testing.T) {
+	f := newFar(t)
+	f.set(func() { f.max, f.idle, f.silent = time.Second, time.Second, true })
+	var ahead atomic.Int64
+	metrics := NewMetrics()
+	in := f.gateway(t.TempDir(), func(c *Config) {
+		c.Grace, c.Metrics = time.Millisecond, metrics
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(metrics)
+	overdue := func() (float64, bool) {
+		all, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range all {
+			if m.GetName() == "isogate_receipts_overdue" {
+				return m.GetMetric()[0].GetGauge().GetValue(), true
+			}
+		}
+		return 0, false
+	}
+	s := in.key(in.session(in.custody.SessionDigest(support, "s")))
+	in.sends(f, s)
+	if err := in.custody.Swap(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the alarm", func() bool { return len(in.acts(ActOverdue)) == 1 })
+	eventually(t, "the metric", func() bool { v, there := overdue(); return there && v == 1 })
+	ahead.Store(int64(giveUp + time.Hour))
+	eventually(t, "the end of waiting", func() bool { return len(in.acts(ActGivenUp)) == 1 })
+	eventually(t, "the metric to go", func() bool { _, there := overdue(); return !there })
+}
+
+// After a rotation of the tenant's keys a session is called differently; its end
+// still ends what was sent under its old name.
+//
+// promise: P16
+func TestAnEndAfterARotation(t *testing.T) {
+	f := newFar(t)
+	in := f.gateway(t.TempDir())
+	old := in.custody.SessionDigest(support, "s")
+	k := in.key(in.session(old))
+	in.sends(f, k)
+	if err := in.keys.Rotate(); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.custody.Swap(f.landing(in.obf)); err != nil {
+		t.Fatal(err)
+	}
+	if in.custody.SessionDigest(support, "s") == old {
+		t.Fatal("a rotation did not change what sessions are called")
+	}
+	eventually(t, "the key to be out", func() bool { return in.standing().KeysOut == 1 })
+	if err := in.custody.EndSession(t.Context(), "s"); err != nil {
+		t.Fatal(err)
+	}
+	if k.Sealing() {
+		t.Error("the key of a session that is over seals")
+	}
+	eventually(t, "the receipt", func() bool { return in.standing().KeysOut == 0 })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.ended) != 2 {
+		t.Errorf("the landing was told of %d names", len(f.ended))
+	}
+}
+
 // A session's end reaches a landing that was down when it came.
 //
 // promise: P16
@@ -577,19 +649,31 @@ func TestSwap(t *testing.T) {
 // promise: P23
 func TestAKeyThatIsNotRecordedDoesNotLeave(t *testing.T) {
 	f := newFar(t)
-	in := f.gateway(t.TempDir())
+	var full *fullJournal
+	in := f.gateway(t.TempDir(), func(c *Config) {
+		full = &fullJournal{Journal: c.Journal}
+		c.Journal = full
+	})
 	s := in.key(temporary(time.Minute))
-	full := &deafJournal{Journal: in.journal}
-	in.custody.cfg.Journal = full
+	full.is.Store(true)
 	if err := in.custody.Sending(support, []seal.ID{s.ID()}); err == nil {
 		t.Error("a key leaves that is not recorded")
 	}
-	in.custody.cfg.Journal = in.journal
+	full.is.Store(false)
 	if err := in.custody.Sending(support, []seal.ID{s.ID()}); err != nil {
 		t.Error(err)
 	}
 }
 
-type deafJournal struct{ *journal.Journal }
+// fullJournal is a journal that takes nothing while it is full.
+type fullJournal struct {
+	Journal
+	is atomic.Bool
+}
 
-func (*deafJournal) AppendLater(*isogate.Entry) error { return errors.New("no space left") }
+func (j *fullJournal) AppendLater(e *isogate.Entry) error {
+	if j.is.Load() {
+		return errors.New("no space left")
+	}
+	return j.Journal.AppendLater(e)
+}

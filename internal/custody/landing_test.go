@@ -51,7 +51,6 @@ type far struct {
 
 	mu       sync.Mutex // guards what follows
 	epoch    *seal.Epoch
-	previous *seal.Epoch
 	idle     time.Duration
 	max      time.Duration
 	keys     map[seal.ID]seal.Context // held

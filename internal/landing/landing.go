@@ -116,9 +116,6 @@ const (
 	defaultMaxResponse = 1 << 30
 	defaultReveals     = 600
 	defaultIdentifiers = 10_000_000
-	// maxKeysLine is the longest field line from a gateway, in bytes: seal.MaxKeys
-	// wrapped keys of some 2 KiB each.
-	maxKeysLine = seal.MaxKeys * 2 << 10
 )
 
 // New makes a landing and opens its register.
@@ -210,7 +207,7 @@ func (l *Landing) ServeGateways(ctx context.Context, ln net.Listener, config *tl
 	config.ClientAuth = tls.RequireAndVerifyClientCert
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS13)
 	s := l.server(gatewayEdge{l}, config)
-	s.Limits.Line, s.Limits.Header = maxKeysLine, 2*maxKeysLine
+	s.Limits.Line, s.Limits.Header = seal.MaxFields, http1.DefaultHeader+seal.MaxFields // all members may be in one line
 	return s.Serve(ctx, ln)
 }
 

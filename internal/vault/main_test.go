@@ -8,8 +8,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childDir) != "" {
+	switch {
+	case os.Getenv(childDir) != "":
 		os.Exit(child())
+	case os.Getenv(childHarden) != "":
+		os.Exit(hardened())
 	}
 	code := m.Run()
 	pgtest.Stop()
