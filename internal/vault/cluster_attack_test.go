@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -181,7 +182,11 @@ func TestAttackClusterForgery(t *testing.T) {
 	}
 	schema := pgx.Identifier{schemaOf(portal)}.Sanitize()
 	note := fmt.Sprintf(`{"instance":"STRANGER","name":"x","address":%q,"box":%q,"clocks":{}}`, a.cluster.cfg.Address, base64.StdEncoding.EncodeToString(stranger.public()))
-	known := append([]byte{1, 'X'}, bytes.Repeat([]byte{0x1f}, 16+keySize)...)
+	_, now := read(a.clock)
+	known := []byte{1, 'X'}
+	known = binary.BigEndian.AppendUint64(known, uint64((now.wall + time.Hour).Milliseconds()))
+	known = binary.BigEndian.AppendUint64(known, uint64(now.boot+time.Hour))
+	known = append(known, make([]byte, keySize)...)
 	letter, err := sealTo(a.cluster.boxes.public(), letterUse, known)
 	if err != nil {
 		t.Fatal(err)
