@@ -61,7 +61,9 @@ func (l testLog) Write(p []byte) (int, error) {
 // phone's and a dark one; when the session is over, a reload shows that it is, and
 // nothing of the name is left in the document, in the history or in storage.
 //
+// promise: P16
 // promise: P18
+// promise: P19
 // promise: P41
 func TestAgentInABrowser(t *testing.T) {
 	if testing.Short() {
