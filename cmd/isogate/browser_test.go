@@ -61,7 +61,9 @@ func (l testLog) Write(p []byte) (int, error) {
 // phone's and a dark one; when the session is over, going back and a reload
 // show that it is, and nothing of the name is left in the document.
 //
+// promise: P16
 // promise: P18
+// promise: P19
 // promise: P41
 func TestAgentInABrowser(t *testing.T) {
 	if testing.Short() {
