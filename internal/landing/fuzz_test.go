@@ -38,7 +38,7 @@ func FuzzPage(f *testing.F) {
 // FuzzStrings looks whether JSON, or what is none, comes through as it is, and a
 // value is shown alike however the text comes.
 func FuzzStrings(f *testing.F) {
-	for _, text := range []string{`{"a":"§","b":"x §","c":"\u003c§"}`, `"\"§`, `["§§"]`, `"igs1§igs1`, `\"§"§`} {
+	for _, text := range []string{`{"a":"§","b":"x §","c":"\u003c§"}`, `{"a":"x §"}`, `{"a":"\u003c§"}`, `"\"§`, `["§§"]`, `"igs1§igs1`, `\"§"§`} {
 		f.Add(text)
 	}
 	k := newSealer(f)
@@ -53,6 +53,9 @@ func FuzzStrings(f *testing.F) {
 			if err != nil || string(out) != in {
 				t.Fatalf("%q came through as %q, %v", in, out, err)
 			}
+		}
+		if strings.Count(text, "§") > 1 {
+			return // of equal seals the strictest standing among those that were read counts
 		}
 		whole, err := io.ReadAll(reveal(strings.NewReader(in), asJSON, k))
 		if err != nil {
