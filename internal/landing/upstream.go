@@ -90,12 +90,13 @@ func (u *upstream) outgoing(x *http1.Exchange, drop func(name string) bool, add 
 // readAs is the name that programs behind CGI and its heirs take a field's name for:
 // to them all signs are one (RFC 3875, 4.1.18), and Isogate_Session is Isogate-Session.
 func readAs(name string) string {
-	return textproto.CanonicalMIMEHeaderKey(strings.Map(func(r rune) rune {
-		if r < 0x80 && inSeal(byte(r)) {
-			return r
+	b := []byte(name)
+	for i, c := range b {
+		if !inSeal(c) {
+			b[i] = '-'
 		}
-		return '-'
-	}, name))
+	}
+	return textproto.CanonicalMIMEHeaderKey(string(b))
 }
 
 // withheld reports whether a field is never handed on by either side: it belongs
