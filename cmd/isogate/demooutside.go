@@ -76,6 +76,13 @@ func (o *outside) newLanding(e *env) error {
 	if o.landing, err = newLandingServer(cfg, logger, e.Now); err != nil {
 		return err
 	}
+	o.portal.mu.Lock()
+	o.portal.landingKey, err = o.key()
+	o.portal.mu.Unlock()
+	if err != nil {
+		o.landing.release()
+		return err
+	}
 	_, err = o.configure(addr(o.landing.gateways), addr(o.landing.viewers), addr(o.landing.healthAt))
 	if err != nil {
 		o.landing.release()

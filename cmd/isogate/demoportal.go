@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/isogate/isogate/internal/isogatetest"
+	"github.com/isogate/isogate/landing"
 )
 
 // portalHost is where the reference pack says that the support portal is.
@@ -25,6 +26,8 @@ type portal struct {
 	file    string   // its database: a line of JSON for each record
 	records []record // guarded by place.mu
 	tickets int      // as many of the records
+
+	landingKey string // the public half; guarded by place.mu
 }
 
 // record is one thing that the portal keeps.
@@ -70,7 +73,7 @@ func (p *portal) handle(r isogatetest.Received) (status int, body any) {
 	status, body = http.StatusCreated, in
 	switch kind := keptPath[path]; {
 	case path == "/erasures":
-		return p.erase(in), map[string]string{}
+		return p.erase(r), map[string]string{}
 	case kind != "":
 		p.records = append(p.records, record{kind, in})
 	case r.Method == http.MethodGet && path == "/v1/tickets":
@@ -111,14 +114,15 @@ func (p *portal) all(kind string) (out []map[string]any) {
 }
 
 // erase takes the identifiers that the landing names out of every record.
-func (p *portal) erase(in map[string]any) (status int) {
+func (p *portal) erase(r isogatetest.Received) (status int) {
+	// Whatever the landing passes on could come here too.
+	e, err := landing.ReadErasure(p.landingKey, r.Header.Get("Isogate-Signature"), r.Body)
+	if err != nil {
+		return http.StatusForbidden
+	}
 	gone := map[string]bool{}
-	list, _ := in["identifiers"].([]any)
-	for _, item := range list {
-		one, _ := item.(map[string]any)
-		if value, _ := one["value"].(string); value != "" {
-			gone[value] = true
-		}
+	for _, one := range e.Identifiers {
+		gone[one.Value] = true
 	}
 	n := 0
 	for _, r := range p.records {

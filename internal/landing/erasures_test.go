@@ -18,6 +18,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/isogate/isogate/internal/seal"
+	library "github.com/isogate/isogate/landing"
 	"github.com/isogate/isogate/internal/vault"
 )
 
@@ -105,6 +106,9 @@ func TestErasure(t *testing.T) {
 	n, err := note.Open(signed, note.VerifierList(w.verifier))
 	if err != nil || n.Text != "isogate/erasure/v1\ne1\n"+b64sum(c.body)+"\n" {
 		t.Errorf("the signature is over %q: %v", n.Text, err)
+	}
+	if e, err := library.ReadErasure(w.vkey, c.header.Get(HeaderSignature), []byte(c.body)); err != nil || e.ID != "e1" || len(e.Identifiers) != 2 {
+		t.Errorf("a service in Go reads %q: %v", e.ID, err)
 	}
 	type list struct{ Rows []struct{ ID string } }
 	if l := getJSON[list](w, g, "/.isogate/register"); len(l.Rows) != 1 || l.Rows[0].ID != "igt1czzzz" {

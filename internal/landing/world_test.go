@@ -48,6 +48,7 @@ type world struct {
 	l        *Landing
 	v        *vault.Vault
 	verifier note.Verifier
+	vkey     string
 	ca       *isogatetest.Authority
 	gateways string // addresses
 	viewers  string
@@ -129,6 +130,7 @@ func newWorld(t testing.TB, change func(*Config, *vault.Config)) *world {
 	must(err)
 	signer, err := note.NewSigner(skey)
 	must(err)
+	w.vkey = vkey
 	w.verifier, err = note.NewVerifier(vkey)
 	must(err)
 	w.ca, err = isogatetest.NewAuthority("landing test", time.Hour)
