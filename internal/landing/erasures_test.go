@@ -18,8 +18,8 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/isogate/isogate/internal/seal"
-	library "github.com/isogate/isogate/landing"
 	"github.com/isogate/isogate/internal/vault"
+	library "github.com/isogate/isogate/landing"
 )
 
 func b64sum(s string) string {
