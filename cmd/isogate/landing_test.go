@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -162,7 +163,8 @@ func TestLandingKilledOwesReceipts(t *testing.T) {
 	}
 }
 
-// SIGHUP puts new certificates in force, and a file that does not load leaves the old.
+// SIGHUP puts new certificates and authorities in force, for connections that begin
+// then; a file that does not load leaves the old.
 func TestLandingReloads(t *testing.T) {
 	l := newLanded(t, "")
 	l.startLanding()
@@ -170,34 +172,47 @@ func TestLandingReloads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask := func() error {
-		res, err := l.hop.client.Get("https://" + l.gateways + "/.isogate/statement")
-		l.hop.client.CloseIdleConnections()
-		if err == nil {
-			_, _ = io.Copy(io.Discard, res.Body)
-			_ = res.Body.Close()
-			if res.StatusCode != http.StatusOK {
-				err = fmt.Errorf("status %d", res.StatusCode)
-			}
+	gateway := isogatetest.Leaf{Name: "gateway", SPIFFE: "spiffe://acme.isolated/gateway"}
+	ask := func(by *isogatetest.Authority) (serial string, err error) {
+		cert, err := by.Issue(gateway)
+		if err != nil {
+			t.Fatal(err)
 		}
-		return err
+		transport := &http.Transport{TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: l.signer.Pool(), ServerName: "far.example.com", MinVersion: tls.VersionTLS13}}
+		defer transport.CloseIdleConnections()
+		res, err := (&http.Client{Transport: transport, Timeout: 30 * time.Second}).Get("https://" + l.gateways + "/.isogate/statement")
+		if err != nil {
+			return "", err
+		}
+		defer res.Body.Close()
+		if body, err := io.ReadAll(res.Body); err != nil || res.StatusCode != http.StatusOK {
+			return "", fmt.Errorf("%d %s %w", res.StatusCode, body, err)
+		}
+		return res.TLS.PeerCertificates[0].SerialNumber.String(), nil
 	}
-	if err := ask(); err != nil {
+	was, err := ask(l.inside)
+	if err != nil {
 		t.Fatalf("the gateway: %v", err)
+	}
+	if _, err := ask(other); err == nil {
+		t.Error("a certificate of a strange authority is taken")
 	}
 	l.landing.write("landing.pem", "spoilt")
 	l.landing.hangup()
 	l.landing.await("not reloaded")
-	if err := ask(); err != nil {
-		t.Fatalf("after a reload that failed: %v", err)
+	if now, err := ask(l.inside); err != nil || now != was {
+		t.Errorf("after a reload that failed: %v, certificate %s, was %s", err, now, was)
 	}
-	if _, _, err := other.WriteFiles(l.outside, "landing", isogatetest.Leaf{Name: "far.example.com", Hosts: []string{"far.example.com"}}); err != nil {
+	if _, _, err := l.signer.WriteFiles(l.outside, "landing", isogatetest.Leaf{Name: "far.example.com", Hosts: []string{"far.example.com"}}); err != nil {
 		t.Fatal(err)
 	}
 	l.landing.write("gateways.pem", string(other.PEM()))
 	l.landing.hangup()
 	l.landing.await("msg=reloaded")
-	if err := ask(); err == nil {
+	if now, err := ask(other); err != nil || now == was {
+		t.Errorf("after the reload: %v, certificate %s, was %s", err, now, was)
+	}
+	if _, err := ask(l.inside); err == nil {
 		t.Error("a certificate of an authority that is gone is taken")
 	}
 }

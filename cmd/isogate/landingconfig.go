@@ -127,8 +127,8 @@ type landingLimitsConfig struct {
 	Registered int `yaml:"registered"`
 	// Body is the largest request body; 64MiB by default.
 	Body size `yaml:"body"`
-	// Header is the largest request head; 128KiB by default.
-	Header size `yaml:"header"`
+	// Response is the largest body of a response; 1GiB by default.
+	Response size `yaml:"response"`
 	// Connections is how many may be open at each edge at once; 10000 by default.
 	Connections int `yaml:"connections"`
 }
@@ -350,8 +350,8 @@ func (c *landingConfig) defaults() {
 	if c.Limits.Body == 0 {
 		c.Limits.Body = 64 << 20
 	}
-	if c.Limits.Header == 0 {
-		c.Limits.Header = 128 << 10
+	if c.Limits.Response == 0 {
+		c.Limits.Response = 1 << 30
 	}
 }
 

@@ -269,8 +269,10 @@ func (e *erasures) round(ctx context.Context) time.Duration {
 		if j.valued && e.cfg.URL != "" {
 			wait = min(wait, j.next.Sub(now))
 		}
-		if !j.overdue {
-			wait = min(wait, e.cfg.EscalateAfter-now.Sub(j.asked))
+		if left := e.cfg.EscalateAfter - now.Sub(j.asked); !j.overdue && left > 0 {
+			wait = min(wait, left)
+		} else if !j.overdue {
+			wait = min(wait, time.Second) // it could not be written down; again soon
 		}
 	}
 	return max(wait, 10*time.Millisecond)

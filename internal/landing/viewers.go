@@ -115,6 +115,9 @@ func (l *Landing) show(x *http1.Exchange) *refusal {
 	defer func() { _ = in.Body.Close() }()
 	l.sessionsEnded(in.Header, l.tenants...)
 	header := l.shown(in)
+	if c.viewer != nil && c.session != "" {
+		header = noWayBack(x, header)
+	}
 	s := shapeOf(header)
 	switch {
 	case s == asItIs, in.Status == 204, in.Status == 304:
@@ -143,6 +146,7 @@ func (l *Landing) cutOff(x *http1.Exchange, err error) {
 func (l *Landing) asked(x *http1.Exchange, c caller) *http1.Outgoing {
 	h := x.Request.Header
 	_, cookies := splitCookies(h.Get("Cookie"), cookieName(x))
+	_, cookies = splitCookies(cookies, backCookie(x))
 	own := c.bearer != "" && l.viewers.isToken(c.bearer)
 	scheme := "http"
 	if x.Request.TLS != nil {

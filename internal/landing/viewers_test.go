@@ -46,6 +46,7 @@ func TestSignIn(t *testing.T) {
 	}
 	form := w.do(b, "GET", "https://"+w.viewers+asked.header.Get("Location"), "")
 	if form.status != 200 || !strings.Contains(form.body, `name="next" value="/tickets?id=1"`) || strings.Contains(form.body, "<script") ||
+		!strings.Contains(form.body, "<style>"+signInCSS+"</style>") || // what the policy has the digest of
 		!strings.HasPrefix(form.header.Get("Content-Security-Policy"), "default-src 'none'; style-src 'sha256-") {
 		t.Fatalf("the form is %d %v %s", form.status, form.header, form.body)
 	}
