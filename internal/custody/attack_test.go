@@ -326,6 +326,35 @@ func TestAsManySessionsAsTheyLike(t *testing.T) {
 	}
 }
 
+// ATTACK: the pack takes a landing away, as when it cannot be trusted any more; who
+// reads the gateway's memory later still finds the keys that it had for it.
+//
+// THIS TEST VERIFIES: the keys of a landing that is gone are wiped, when requests under
+// way cannot need them any more or the gateway ends.
+func TestKeysOfADroppedLandingAreWiped(t *testing.T) {
+	f := newFar(t)
+	in := f.gateway(t.TempDir())
+	s := in.key(in.session("aaaaaaaaaaaaaaaaaaaaaaaaaa"))
+	h := in.custody.hold()
+	eventually(t, "the landing to be tended", func() bool { return in.standing().Valid })
+	if err := in.custody.Swap(); err != nil {
+		t.Fatal(err)
+	}
+	seals := func() bool {
+		p := s.Passage()
+		_, ok := p.Append(nil, email, isogate.Value{Kind: isogate.String, Text: []byte("a")})
+		return ok
+	}
+	if !seals() {
+		t.Error("a request under way cannot seal any more")
+	}
+	eventually(t, "the change", func() bool { return len(in.custody.changed) == 0 })
+	in.stop()
+	if seals() || len(h.byID) != 0 || len(h.retired) != 0 {
+		t.Errorf("not wiped: %d keys, %d of them retired", len(h.byID), len(h.retired))
+	}
+}
+
 // ATTACK: callers inside fill the landing with keys. Each further request makes keys
 // that the landing does not take, and that the gateway waits for the receipts of.
 //

@@ -2,6 +2,7 @@ package custody
 
 import (
 	"container/list"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -313,6 +314,26 @@ func (h *hold) drop() {
 			h.retire(k, now)
 		}
 	}
+}
+
+// fade wipes the keys of a landing that was dropped, once no request under way can
+// need them.
+func (h *hold) fade(ctx context.Context) {
+	timer := time.NewTimer(retirement)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range h.retired {
+		h.wipe(r.sealer)
+	}
+	for _, k := range h.byID {
+		h.wipe(k.sealer)
+	}
+	h.retired = nil
 }
 
 // askEvery is how often a landing is asked about keys whose receipts are overdue.

@@ -52,6 +52,7 @@ func (c *Custody) tendAll(ctx context.Context) {
 			if s := sites[d]; s == nil || s.hold != t.hold {
 				t.stop()
 				delete(tended, d)
+				all.Go(func() { t.hold.fade(ctx) })
 			}
 		}
 		for d, s := range sites {
