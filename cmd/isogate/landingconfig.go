@@ -45,6 +45,8 @@ type landingConfig struct {
 	Acknowledges []isogate.LabelPattern `yaml:"acknowledges"`
 	// Erase is how the service is asked to erase.
 	Erase eraseConfig `yaml:"erase"`
+	// Cluster makes the landing one of several; without its database it is alone.
+	Cluster landingClusterConfig `yaml:"cluster"`
 	// Limits bound what may be held and sent.
 	Limits landingLimitsConfig `yaml:"limits"`
 	// Health is the listener of /healthz, /readyz and /metrics.
@@ -148,6 +150,9 @@ func loadLanding(file string) (*landingConfig, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	c.resolve(filepath.Dir(file))
+	if err := c.Cluster.resolve(filepath.Dir(file)); err != nil {
+		return nil, fmt.Errorf("%s: cluster.%w", file, err)
+	}
 	return &c, nil
 }
 
@@ -180,6 +185,7 @@ func (c *landingConfig) check() error {
 	if c.Erase.URL != "" {
 		checkServiceURL(bad, "erase.url", c.Erase.URL)
 	}
+	c.Cluster.check(bad, c.Keep)
 	c.defaults()
 	span := func(key string, d duration, least, most time.Duration) {
 		if v := time.Duration(d); v < least || v > most {
