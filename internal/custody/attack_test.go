@@ -3,6 +3,7 @@ package custody
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -262,5 +263,161 @@ func TestNothingPrintsAKey(t *testing.T) {
 	}
 	if !slices.Contains([]string{redacted}, d.LogValue().String()) {
 		t.Errorf("logged as %s", d.LogValue())
+	}
+}
+
+// ATTACK: a landing that has not destroyed a key always has more receipts to give: the
+// ones that are recorded already, or new ones without end, so that the gateway is
+// kept busy and never sees which receipt is missing.
+//
+// THIS TEST VERIFIES: the missing receipt is an alarm all the same.
+//
+// promise: P41
+func TestReceiptsWithoutEnd(t *testing.T) {
+	for what, again := range map[string]bool{"the same again": true, "new ones": false} {
+		t.Run(what, func(t *testing.T) {
+			f := newFar(t)
+			f.set(func() { f.max, f.idle, f.silent = time.Second, time.Second, true })
+			in := f.gateway(t.TempDir(), func(c *Config) { c.Grace = time.Millisecond })
+			in.sends(f, in.key(in.session("aaaaaaaaaaaaaaaaaaaaaaaaaa")))
+			f.states(destroyed(seal.ID{8}, seal.CauseIdle))
+			f.set(func() {
+				f.tamper = func(path string, body []byte) []byte {
+					if path != "/.isogate/receipts" {
+						return body
+					}
+					if !again {
+						f.stated(destroyed(seal.ID{9}, seal.CauseIdle))
+					}
+					b, err := json.Marshal(receiptList{Receipts: []string{string(f.receipts[0]), string(f.receipts[len(f.receipts)-1])}, More: true})
+					if err != nil {
+						t.Error(err)
+					}
+					return b
+				}
+			})
+			eventually(t, "the alarm", func() bool { return len(in.acts(ActOverdue)) == 1 })
+		})
+	}
+}
+
+// ATTACK: a caller inside names a new session with each request, so that the gateway
+// keeps a key for each until it has no memory left.
+//
+// THIS TEST VERIFIES: beyond those that are in use no more keys are kept than may be
+// in use, and the others are wiped.
+func TestAsManySessionsAsTheyLike(t *testing.T) {
+	f := newFar(t)
+	in := f.gateway(t.TempDir(), func(c *Config) { c.MaxKeys = 3 })
+	first := in.key(in.session("aaaaaaaaaaaaaaaaaaaaaaaaaa"))
+	for i := range 20 {
+		in.key(in.session(in.custody.SessionDigest(support, fmt.Sprint(i))))
+	}
+	h := in.custody.hold()
+	h.mu.Lock()
+	kept, retired := len(h.byID), len(h.retired)
+	h.mu.Unlock()
+	if kept != 6 || retired != 3 {
+		t.Errorf("%d keys are kept, %d of them retired", kept, retired)
+	}
+	p := first.Passage()
+	if _, ok := p.Append(nil, email, isogate.Value{Kind: isogate.String, Text: []byte("a")}); ok {
+		t.Error("a key that is not kept any more is not wiped")
+	}
+}
+
+// ATTACK: the pack takes a landing away, as when it cannot be trusted any more; who
+// reads the gateway's memory later still finds the keys that it had for it.
+//
+// THIS TEST VERIFIES: the keys of a landing that is gone are wiped, when requests under
+// way cannot need them any more or the gateway ends.
+func TestKeysOfADroppedLandingAreWiped(t *testing.T) {
+	f := newFar(t)
+	in := f.gateway(t.TempDir())
+	s := in.key(in.session("aaaaaaaaaaaaaaaaaaaaaaaaaa"))
+	h := in.custody.hold()
+	eventually(t, "the landing to be tended", func() bool { return in.standing().Valid })
+	if err := in.custody.Swap(); err != nil {
+		t.Fatal(err)
+	}
+	seals := func() bool {
+		p := s.Passage()
+		_, ok := p.Append(nil, email, isogate.Value{Kind: isogate.String, Text: []byte("a")})
+		return ok
+	}
+	if !seals() {
+		t.Error("a request under way cannot seal any more")
+	}
+	eventually(t, "the change", func() bool { return len(in.custody.changed) == 0 })
+	in.stop()
+	if seals() || len(h.byID) != 0 || len(h.retired) != 0 {
+		t.Errorf("not wiped: %d keys, %d of them retired", len(h.byID), len(h.retired))
+	}
+}
+
+// ATTACK: callers inside fill the landing with keys. Each further request makes keys
+// that the landing does not take, and that the gateway waits for the receipts of.
+//
+// THIS TEST VERIFIES: of a key that the landing had no room for no receipt is waited
+// for; one that it holds stays in use.
+func TestALandingWithoutRoom(t *testing.T) {
+	f := newFar(t)
+	in := f.gateway(t.TempDir())
+	session := in.session("aaaaaaaaaaaaaaaaaaaaaaaaaa")
+	held := in.key(session)
+	in.sends(f, held)
+	byRequest := seal.Context{Tenant: acme, Destination: support, Transit: login, Handling: isogate.TransitOnly, ByRequest: true}
+	refused := []seal.ID{held.ID(), in.key(temporary(time.Minute)).ID(), in.key(byRequest).ID()}
+	if err := in.custody.Sending(support, refused); err != nil {
+		t.Fatal(err)
+	}
+	in.custody.Lost(support, seal.CodeFull, refused)
+	eventually(t, "the entry", func() bool { return len(in.acts(ActRefused)) == 1 && in.standing().KeysOut == 1 })
+	if in.key(session).ID() != held.ID() || in.key(temporary(time.Minute)).ID() == refused[1] {
+		t.Error("the held key is given up, or the refused one is in use")
+	}
+}
+
+// ATTACK: a landing gives the same page of its register for ever, or without end pages
+// that have the identifier, so that an erasure never begins or fills the journal.
+//
+// THIS TEST VERIFIES: an identifier is asked for once however often it is there; and a
+// register that does not go on is an error, not an endless search.
+//
+// promise: P17
+func TestARegisterWithoutEnd(t *testing.T) {
+	for what, next := range map[string]func(n int) string{
+		"the same page": func(int) string { return "a" },
+		"the row again": func(n int) string { return []string{"a", "b", "c", ""}[min(n, 3)] },
+	} {
+		t.Run(what, func(t *testing.T) {
+			f := newFar(t)
+			in := f.gateway(t.TempDir())
+			row := registerRow{Label: string(email), ID: in.token(email, "ada@acme.example"), Subject: in.token(email, "ada@acme.example")}
+			n := 0
+			f.set(func() {
+				f.tamper = func(path string, body []byte) []byte {
+					if path != "/.isogate/register" {
+						return body
+					}
+					b, err := json.Marshal(registerPage{Rows: []registerRow{row}, Next: next(n)})
+					if err != nil {
+						t.Error(err)
+					}
+					n++
+					return b
+				}
+			})
+			got, err := in.custody.Erase(t.Context(), Order{Value: "ada@acme.example", By: Actor{Name: "admin"}})
+			if what == "the same page" {
+				if err == nil || !strings.Contains(err.Error(), "does not go on") || len(in.acts(ActErase)) != 0 {
+					t.Errorf("got %+v, %v", got, err)
+				}
+				return
+			}
+			if err != nil || len(got) != 1 || len(got[0].Rows) != 1 || n != 4 {
+				t.Errorf("after %d pages got %+v, %v", n, got, err)
+			}
+		})
 	}
 }

@@ -65,14 +65,14 @@ func TestAKeyGoesAndItsReceiptComes(t *testing.T) {
 	if k := l.Keys[0]; k.Sent != sent[0].ID || k.Due.IsZero() || !k.Ended.IsZero() {
 		t.Errorf("got %+v", k)
 	}
-	if err := in.custody.EndSession(t.Context(), "session-1"); err != nil {
+	if err := in.custody.EndSession(t.Context(), "product/help-center", "session-1"); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the receipt of the end", func() bool { return in.standing().KeysOut == 0 })
 	if l, err = ReadLife(t.Context(), in.journal, &e); err != nil || l.Keys[0].Cause != seal.CauseEnded || l.Keys[0].Receipt != 3 {
 		t.Errorf("got %+v, %v", l.Keys, err)
 	}
-	if ended := in.acts(ActEnded); len(ended) != 1 || ended[0].Detail[inSession] != digest {
+	if ended := in.acts(ActEnded); len(ended) != 1 || ended[0].Detail[inSession] != digest || ended[0].Source != "product/help-center" {
 		t.Errorf("got %+v", ended)
 	}
 	if next := in.key(in.session(digest)); next.ID() == s.ID() {
@@ -202,7 +202,7 @@ func TestTwoGateways(t *testing.T) {
 		f.states(destroyed(seal.ID{9, byte(i)}, seal.CauseIdle))
 	}
 	eventually(t, "the receipts", func() bool { return a.standing().Receipt == 20 && b.standing().Receipt == 20 })
-	if err := a.custody.EndSession(t.Context(), "s"); err != nil {
+	if err := a.custody.EndSession(t.Context(), "product/help-center", "s"); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "no key to be out", func() bool { return a.standing().KeysOut == 0 && b.standing().KeysOut == 0 })
@@ -464,7 +464,7 @@ func TestAnEndAfterARotation(t *testing.T) {
 		t.Fatal("a rotation did not change what sessions are called")
 	}
 	eventually(t, "the key to be out", func() bool { return in.standing().KeysOut == 1 })
-	if err := in.custody.EndSession(t.Context(), "s"); err != nil {
+	if err := in.custody.EndSession(t.Context(), "product/help-center", "s"); err != nil {
 		t.Fatal(err)
 	}
 	if k.Sealing() {
@@ -488,7 +488,7 @@ func TestTheEndIsToldAgain(t *testing.T) {
 	s := in.key(in.session(digest))
 	in.sends(f, s)
 	f.set(func() { f.down = true })
-	if err := in.custody.EndSession(t.Context(), "s"); err == nil || !strings.Contains(err.Error(), "told again") {
+	if err := in.custody.EndSession(t.Context(), "product/help-center", "s"); err == nil || !strings.Contains(err.Error(), "told again") {
 		t.Fatalf("an end that was not told: %v", err)
 	}
 	if s.Sealing() {
@@ -496,7 +496,7 @@ func TestTheEndIsToldAgain(t *testing.T) {
 	}
 	f.set(func() { f.down = false })
 	eventually(t, "the end", func() bool { return in.standing().KeysOut == 0 })
-	if err := in.custody.EndSession(t.Context(), ""); err == nil {
+	if err := in.custody.EndSession(t.Context(), "product/help-center", ""); err == nil {
 		t.Error("a session without a name was ended")
 	}
 }

@@ -15,6 +15,7 @@ import (
 type ending struct {
 	destination isogate.Destination
 	digest      string
+	by          isogate.Source
 	since       time.Time
 }
 
@@ -27,11 +28,11 @@ const maxSession = 4096
 
 // EndSession ends a session at every landing: its keys are not used again, and the
 // landings are told to destroy them. For each landing that was told there is an
-// entry. An error says which were not reached; they are told again until they are,
+// entry, with the source by whose word it is. An error says which were not reached; they are told again until they are,
 // and their keys end with the session's longest life in any case.
 //
 // promise: P16
-func (c *Custody) EndSession(ctx context.Context, session string) error {
+func (c *Custody) EndSession(ctx context.Context, by isogate.Source, session string) error {
 	if session == "" || len(session) > maxSession {
 		return fmt.Errorf("a session's name has 1 to %d bytes", maxSession)
 	}
@@ -43,7 +44,7 @@ func (c *Custody) EndSession(ctx context.Context, session string) error {
 			s.hold.end(digest)
 			// By what it was called before a rotation of keys it is told where some key says so.
 			if i == 0 || c.isOut(digest) {
-				all = append(all, ending{d, digest, now})
+				all = append(all, ending{d, digest, by, now})
 			}
 		}
 	}
@@ -78,7 +79,7 @@ func (c *Custody) end(ctx context.Context, e ending) error {
 	if err := c.endSession(ctx, s, e.digest); err != nil {
 		return fmt.Errorf("destination %s was not told that the session is over; it is told again: %w", e.destination, err)
 	}
-	entry := &isogate.Entry{Kind: isogate.KindLanding, Actor: actor, Act: ActEnded, Destination: e.destination, Detail: map[string]string{inSession: e.digest}}
+	entry := &isogate.Entry{Kind: isogate.KindLanding, Source: e.by, Actor: actor, Act: ActEnded, Destination: e.destination, Detail: map[string]string{inSession: e.digest}}
 	if err := c.cfg.Journal.Append(ctx, entry); err != nil {
 		return fmt.Errorf("destination %s was told that the session is over; that is not recorded: %w", e.destination, err)
 	}

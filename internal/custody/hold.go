@@ -2,6 +2,7 @@ package custody
 
 import (
 	"container/list"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -59,7 +60,8 @@ type retired struct {
 	since  time.Time
 }
 
-// retirement is how long requests under way may still use a key that was replaced.
+// retirement is how long requests under way may still use a key that was replaced,
+// unless more than MaxKeys have been replaced since.
 const retirement = 15 * time.Minute
 
 // unsent is how long a request may take from asking for a key of its own to sending it.
@@ -181,6 +183,17 @@ func (h *hold) retire(k *kept, now time.Time) {
 		}
 	}
 	h.retired = append(h.retired, retired{k.sealer, now})
+	if len(h.retired) > h.cfg.MaxKeys { // as many callers as like may name as many sessions as they like
+		h.wipe(h.retired[0].sealer)
+		h.retired[0] = retired{}
+		h.retired = h.retired[1:]
+	}
+}
+
+// wipe forgets a key. The lock is held.
+func (h *hold) wipe(s *seal.Sealer) {
+	s.Destroy()
+	delete(h.byID, s.ID())
 }
 
 // sending records that a key leaves, unless that is recorded. One of a single request
@@ -222,6 +235,7 @@ func (h *hold) held(id seal.ID) {
 
 // lost takes keys that the landing refused out of use, and returns those of them
 // that it never held: it says so of all keys by a code that is about their arrival.
+// One that has no room for more still has those that it holds.
 func (h *hold) lost(code string, ids []seal.ID) (never []seal.ID) {
 	arrival := code == seal.CodeUnknownEpoch || code == seal.CodeStale || code == seal.CodeDamaged || code == seal.CodeFull
 	now := h.cfg.Now()
@@ -229,6 +243,9 @@ func (h *hold) lost(code string, ids []seal.ID) (never []seal.ID) {
 	defer h.mu.Unlock()
 	for _, id := range ids {
 		k := h.byID[id]
+		if code == seal.CodeFull && k != nil && k.sealer.Held() {
+			continue
+		}
 		if arrival && (k == nil || !k.sealer.Held()) {
 			never = append(never, id)
 		}
@@ -274,16 +291,14 @@ func (h *hold) sweep() {
 			left = append(left, r)
 			continue
 		}
-		r.sealer.Destroy()
-		delete(h.byID, r.sealer.ID())
+		h.wipe(r.sealer)
 	}
 	clear(h.retired[len(left):])
 	h.retired = left
-	for id, k := range h.byID {
+	for _, k := range h.byID {
 		// A request that was refused for another reason leaves its own key behind.
 		if !k.shared && now.Sub(k.used) > unsent {
-			k.sealer.Destroy()
-			delete(h.byID, id)
+			h.wipe(k.sealer)
 		}
 	}
 }
@@ -299,6 +314,26 @@ func (h *hold) drop() {
 			h.retire(k, now)
 		}
 	}
+}
+
+// fade wipes the keys of a landing that was dropped, once no request under way can
+// need them.
+func (h *hold) fade(ctx context.Context) {
+	timer := time.NewTimer(retirement)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range h.retired {
+		h.wipe(r.sealer)
+	}
+	for _, k := range h.byID {
+		h.wipe(k.sealer)
+	}
+	h.retired = nil
 }
 
 // askEvery is how often a landing is asked about keys whose receipts are overdue.

@@ -10,16 +10,22 @@ import (
 	"github.com/isogate/isogate/internal/seal"
 )
 
-// pull records the receipts that a landing has beyond those that are recorded.
+// pages is how often a landing is asked for more receipts in one go: what it gives
+// without end must not keep from being seen what it does not give.
+const pages = 20
+
+// pull records the receipts that a landing has beyond those that are recorded, and
+// reports whether there may be more.
 //
 // promise: P41
-func (c *Custody) pull(ctx context.Context, s *site) error {
-	for {
+func (c *Custody) pull(ctx context.Context, s *site) (more bool, err error) {
+	for range pages {
 		head := c.head(s)
 		list, err := c.receiptsAfter(ctx, s, head.Number)
 		if err != nil {
-			return err
+			return false, err
 		}
+		before := head.Number
 		for _, text := range list.Receipts {
 			// Another gateway may have recorded it meanwhile.
 			if now := c.head(s); now.Number > head.Number {
@@ -27,29 +33,30 @@ func (c *Custody) pull(ctx context.Context, s *site) error {
 			}
 			r, err := c.check(s, head, []byte(text))
 			if err != nil {
-				return c.broken(ctx, s, err)
+				return false, c.broken(ctx, s, err)
 			}
 			if r == nil {
 				continue
 			}
 			e, err := receiptEntry(s.Landing, r, []byte(text))
 			if err != nil {
-				return err
+				return false, err
 			}
 			if err := c.cfg.Journal.Append(ctx, e); err != nil {
-				return fmt.Errorf("receipt %d is not recorded: %w", r.Number, err)
+				return false, fmt.Errorf("receipt %d is not recorded: %w", r.Number, err)
 			}
 			c.cfg.Metrics.receipts.WithLabelValues(string(s.Destination)).Inc()
 			c.folded(ctx, e.Seq)
 			if ctx.Err() != nil {
-				return ctx.Err()
+				return false, ctx.Err()
 			}
 			head = Head{Number: r.Number, Digest: e.Detail[inDigest]}
 		}
-		if !list.More || len(list.Receipts) == 0 {
-			return nil
+		if !list.More || head.Number == before { // whoever has more gives something new
+			return false, nil
 		}
 	}
+	return true, nil
 }
 
 func (c *Custody) head(s *site) (h Head) {

@@ -52,6 +52,7 @@ func (c *Custody) tendAll(ctx context.Context) {
 			if s := sites[d]; s == nil || s.hold != t.hold {
 				t.stop()
 				delete(tended, d)
+				all.Go(func() { t.hold.fade(ctx) })
 			}
 		}
 		for d, s := range sites {
@@ -150,15 +151,7 @@ func (c *Custody) tend(ctx context.Context, d isogate.Destination) {
 		}
 		s.hold.sweep()
 		if c.caughtUp() {
-			if err := c.pull(ctx, s); err != nil && ctx.Err() == nil {
-				c.cfg.Logger.Warn("a landing's receipts cannot be had", slog.String("destination", string(d)), slog.Any("error", err))
-			}
-			c.endAgain(ctx, s)
-			if c.late(ctx, d) {
-				signal(s.hold.ask)
-			}
-			c.askAbout(ctx, s, c.cfg.Now().Add(-c.cfg.Grace))
-			c.eraseAgain(ctx, s)
+			c.tendOnce(ctx, s)
 		}
 		if ctx.Err() != nil {
 			return
@@ -178,6 +171,35 @@ func (c *Custody) tend(ctx context.Context, d isogate.Destination) {
 		case <-s.hold.ask:
 		}
 	}
+}
+
+// turn is how long a landing is given for each of what is asked of it in one go. One
+// that is slow on purpose must not keep it from being seen that its receipts are
+// overdue, nor keys from being wiped.
+const turn = time.Minute
+
+// tendOnce asks a landing for what it owes, and tells it what it has not heard.
+func (c *Custody) tendOnce(ctx context.Context, s *site) {
+	within := func(f func(context.Context)) {
+		ctx, stop := context.WithTimeout(ctx, turn)
+		defer stop()
+		f(ctx)
+	}
+	within(func(turn context.Context) {
+		more, err := c.pull(turn, s)
+		if err != nil && ctx.Err() == nil {
+			c.cfg.Logger.Warn("a landing's receipts cannot be had", slog.String("destination", string(s.Destination)), slog.Any("error", err))
+		}
+		if more {
+			signal(s.hold.ask)
+		}
+	})
+	if c.late(ctx, s.Destination) {
+		signal(s.hold.ask)
+	}
+	within(func(ctx context.Context) { c.endAgain(ctx, s) })
+	within(func(ctx context.Context) { c.askAbout(ctx, s, c.cfg.Now().Add(-c.cfg.Grace)) })
+	within(func(ctx context.Context) { c.eraseAgain(ctx, s) })
 }
 
 func (c *Custody) count(s *site) {

@@ -128,6 +128,9 @@ func (c *Custody) Subjects(ctx context.Context, q Query) (Page, error) {
 			if page.Next == "" {
 				break
 			}
+			if page.Next == cursor {
+				return Page{}, fmt.Errorf("the register of %s does not go on; have its landing looked at", s.Destination)
+			}
 			if cursor = page.Next; time.Since(began) > lookFor {
 				p.Next = fmt.Sprintf("%s/0/%s", s.Destination, cursor)
 				return p, nil
@@ -172,6 +175,13 @@ const (
 	maxEraseBytes = 32 << 10
 )
 
+// Limits of one order. A landing says which identifiers there are: one that gave
+// them without end would have entries written without end.
+const (
+	maxOrder = 10_000          // identifiers
+	orderFor = 5 * time.Minute // to look for them
+)
+
 // Erase finds the identifiers and has the services erase them. For each erasure
 // there is an entry before a landing is asked, which names the identifiers by their
 // tokens; it is asked again until the landing's receipt says that the service
@@ -182,21 +192,9 @@ func (c *Custody) Erase(ctx context.Context, o Order) ([]Erasure, error) {
 	if o.Value == "" {
 		return nil, errors.New("nothing is to be erased; give the value")
 	}
-	found := map[isogate.Destination][]Identifier{}
-	q := Query{Value: o.Value, Destination: o.Destination}
-	for {
-		p, err := c.Subjects(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		for _, x := range p.Subjects {
-			if !x.Unreadable && (o.Label == "" || o.Label == x.Label) {
-				found[x.Destination] = append(found[x.Destination], Identifier{x.Label, x.Token})
-			}
-		}
-		if q.After = p.Next; q.After == "" {
-			break
-		}
+	found, err := c.find(ctx, &o)
+	if err != nil {
+		return nil, err
 	}
 	var ids []isogate.EntryID
 	for _, d := range slices.Sorted(maps.Keys(found)) {
@@ -225,6 +223,40 @@ func (c *Custody) Erase(ctx context.Context, o Order) ([]Erasure, error) {
 		}
 	})
 	return out, nil
+}
+
+// find finds what an order is about.
+func (c *Custody) find(ctx context.Context, o *Order) (map[isogate.Destination][]Identifier, error) {
+	ctx, stop := context.WithTimeout(ctx, orderFor)
+	defer stop()
+	type at struct {
+		isogate.Destination
+		Identifier
+	}
+	known := map[at]bool{} // rows may move from one page to the next while they are read
+	found := map[isogate.Destination][]Identifier{}
+	q := Query{Value: o.Value, Destination: o.Destination}
+	for {
+		p, err := c.Subjects(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, x := range p.Subjects {
+			row := at{x.Destination, Identifier{x.Label, x.Token}}
+			if x.Unreadable || o.Label != "" && o.Label != x.Label || known[row] {
+				continue
+			}
+			if len(known) == maxOrder {
+				return nil, fmt.Errorf("there are more than %d identifiers of it, which no landing should have; nothing is erased: look at the list, and order fewer by naming a label or a destination", maxOrder)
+			}
+			known[row] = true
+			found[x.Destination] = append(found[x.Destination], row.Identifier)
+		}
+		if p.Next == "" {
+			return found, nil
+		}
+		q.After = p.Next
+	}
 }
 
 // cut cuts identifiers into erasures of a size that landing and entry take.

@@ -232,26 +232,67 @@ func TestAttackForgedLandingFields(t *testing.T) {
 // ATTACK: a pack lets a first segment of the path pass as it is. A caller writes
 // the landing's own prefix there, and the landing takes the request for the
 // gateway's: it hands out the tenant's register, ends sessions, orders erasures.
-// THIS TEST VERIFIES that no spelling of such a path leaves for a landing.
+// The same host may be another destination's without a landing, or an app's: the
+// gateway shows its certificate there too.
+// THIS TEST VERIFIES that no spelling of such a path leaves for any destination.
 //
 // promise: P17
 func TestAttackTheLandingsOwnPaths(t *testing.T) {
-	w, _ := sealedWorld(t, func(c *isogatetest.Config) {
-		c.Pack["destinations.yaml"] = strings.Replace(c.Pack["destinations.yaml"], "/base", "", 1)
-		c.Pack["transits/tickets.yaml"] = strings.Replace(c.Pack["transits/tickets.yaml"], `"GET /v1/users/{account}/tickets"`, `"GET /v1/users/{account}/tickets", "GET /{tab}/{thing}", "GET /{tab}"`, 1)
-		c.Pack["transits/tickets.yaml"] = strings.Replace(c.Pack["transits/tickets.yaml"], "path: {account:", "path: {tab: system.metadata, thing: system.metadata, account:", 1)
-	})
-	for _, path := range []string{"/.isogate/receipts", "/%2eisogate/receipts", "/.is%6fgate/register", "/.ISOGATE/receipts", "/.isogate", "/.isogate;x=1/receipts", "/.isogate%3f/receipts"} {
-		resp, body := call(t, w.Client(isogatetest.Product), "GET", w.URL(path), "")
-		if resp.StatusCode/100 != 4 {
-			t.Errorf("%s: %s %s", path, resp.Status, body)
-		}
+	for name, open := range map[string]func(*testing.T, func(*isogatetest.Config)) *isogatetest.World{
+		"a landing": func(t *testing.T, change func(*isogatetest.Config)) *isogatetest.World {
+			w, _ := sealedWorld(t, change)
+			return w
+		},
+		"no landing": func(t *testing.T, change func(*isogatetest.Config)) *isogatetest.World {
+			cfg := isogatetest.Config{Pack: pack()}
+			change(&cfg)
+			return world(t, cfg)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := open(t, func(c *isogatetest.Config) {
+				c.Pack["destinations.yaml"] = strings.Replace(c.Pack["destinations.yaml"], "/base", "", 1)
+				c.Pack["transits/tickets.yaml"] = strings.Replace(c.Pack["transits/tickets.yaml"], `"GET /v1/users/{account}/tickets"`, `"GET /v1/users/{account}/tickets", "GET /{tab}/{thing}", "GET /{tab}"`, 1)
+				c.Pack["transits/tickets.yaml"] = strings.Replace(c.Pack["transits/tickets.yaml"], "path: {account:", "path: {tab: system.metadata, thing: system.metadata, account:", 1)
+			})
+			for _, path := range []string{"/.isogate/receipts", "/%2eisogate/receipts", "/.is%6fgate/register", "/.ISOGATE/receipts", "/.isogate", "/.isogate;x=1/receipts", "/.isogate%3f/receipts"} {
+				resp, body := call(t, w.Client(isogatetest.Product), "GET", w.URL(path), "")
+				if resp.StatusCode/100 != 4 {
+					t.Errorf("%s: %s %s", path, resp.Status, body)
+				}
+			}
+			if got := w.Far.Received(); len(got) != 0 {
+				t.Errorf("%s left", got[0].Target)
+			}
+			resp, body := call(t, w.Client(isogatetest.Product), "GET", w.URL("/isogate/receipts"), "")
+			wantStatus(t, resp, body, 200, "")
+		})
 	}
-	if got := w.Far.Received(); len(got) != 0 {
-		t.Errorf("%s left", got[0].Target)
+}
+
+// ATTACK: what lives for a time is sealed under one key for everybody whose requests
+// come within seconds. The far side answers one person with the seal that it has of
+// another.
+// THIS TEST VERIFIES that the gateway opens of such a key only what this very
+// request has sealed.
+//
+// promise: P16
+func TestAttackATemporarySealOfSomebodyElse(t *testing.T) {
+	w, l := sealedWorld(t, nil)
+	c := w.Client(isogatetest.Product)
+	call(t, c, "POST", w.URL("/v1/tickets"), `{"user": {"name": "Grace Hopper"}}`, "X-Session", "one")
+	kept := aSeal.FindString(string(w.Far.Received()[0].Body))
+	l.answer = func(rw http.ResponseWriter, r isogatetest.Received) {
+		rw.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(rw, `{"kept":%q,"own":%q}`, kept, aSeal.FindString(string(r.Body)))
 	}
-	resp, body := call(t, w.Client(isogatetest.Product), "GET", w.URL("/isogate/receipts"), "")
-	wantStatus(t, resp, body, 200, "")
+	_, text := call(t, c, "POST", w.URL("/v1/tickets"), `{"user": {"name": "Ada Lovelace"}}`, "X-Session", "two")
+	if len(l.sent) != 2 || l.sent[0] != l.sent[1] {
+		t.Fatalf("keys %v, want one for both", l.sent)
+	}
+	if text != `{"kept":"`+kept+`","own":"Ada Lovelace"}` {
+		t.Errorf("came back: %s", text)
+	}
 }
 
 // ATTACK: the far side answers a request of one session with seals of another,

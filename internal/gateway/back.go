@@ -129,12 +129,16 @@ func (p *passage) finish(err error) {
 
 // restore turns back what this request, or one before it, has left of the
 // originals: tokens of the tenant and destination, and seals of this request's own
-// keys. Others stay: their keys may be of another session.
+// keys, of those for a time only what this request has sealed. Others stay: they may
+// be of another session.
+//
+// What it returns is good until the next call. It writes to buffers of its own: the
+// far side may have answered while the body still waits to be sent.
 //
 // promise: P37
 func (p *passage) restore(text []byte, escape obfuscate.Escape) []byte {
-	if restored, n := p.target.obfuscator.Restore(p.body[:0], text, escape); n > 0 {
-		p.body, text = restored, restored
+	if restored, n := p.target.obfuscator.Restore(p.restored[:0], text, escape); n > 0 {
+		p.restored, text = restored, restored
 	}
 	if len(p.sealing.keys) > 0 {
 		if revealed, n := seal.Reveal(p.revealed[:0], text, escape, &p.sealing, true); n.Revealed > 0 {

@@ -75,7 +75,7 @@ func (p *passage) landed() *refusal {
 	}
 	p.gate.cfg.Metrics.landingRefusals.WithLabelValues(code).Inc()
 	p.gate.cfg.Logger.Warn("the landing refused a request", slog.String("destination", string(p.entry.Destination)), slog.String("entry", string(p.entry.ID)), slog.String("code", code))
-	if says.lost {
+	if says.lost || code == seal.CodeFull { // of that, those that it does not hold
 		p.gate.cfg.Landings.Lost(p.entry.Destination, code, p.sealing.ids())
 	}
 	r := &refusal{status: 503, code: "landing", detail: "the landing refused the request (" + code + "), and nothing of it reached the service: " + says.detail, again: says.lost || code == "draining"}

@@ -175,7 +175,7 @@ func (l *landing) Lost(_ isogate.Destination, code string, ids []seal.ID) {
 }
 
 // EndSession implements [gateway.Landings].
-func (l *landing) EndSession(_ context.Context, session string) error {
+func (l *landing) EndSession(_ context.Context, _ isogate.Source, session string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended = append(l.ended, session)

@@ -28,8 +28,9 @@ type Landings interface {
 	// Held is told which keys the landing has said to hold.
 	Held(d isogate.Destination, ids []seal.ID)
 	// Lost is told that the landing refused a request with these keys, and why. Key
-	// gives none of them any more.
+	// gives none of them any more, but those that a landing without room for more
+	// ([seal.CodeFull]) holds already.
 	Lost(d isogate.Destination, code string, ids []seal.ID)
-	// EndSession ends a session at every landing, and records it.
-	EndSession(ctx context.Context, session string) error
+	// EndSession ends a session at every landing, and records that and by whose word.
+	EndSession(ctx context.Context, by isogate.Source, session string) error
 }

@@ -53,7 +53,8 @@ type passage struct {
 	url       []byte // path and query to send
 	in, body  []byte // body as it came, body as it leaves
 	scratch   []byte
-	revealed  []byte // an answer with its seals turned back
+	restored  []byte // an answer with its tokens turned back
+	revealed  []byte // and with its seals
 	streams   bool   // the body is larger than Hold and is judged while it leaves
 	bytesIn   int64
 	bytesOut  int64
@@ -82,7 +83,8 @@ func (p *passage) reset() {
 	clear(p.out.Header) // the strings of one request are not kept for the next
 	p.out = http1.Outgoing{Header: p.out.Header[:0]}
 	p.url, p.scratch = bounded(p.url), bounded(p.scratch)
-	p.in, p.body, p.revealed = bounded(p.in), bounded(p.body), bounded(p.revealed)
+	p.in, p.body = bounded(p.in), bounded(p.body)
+	p.restored, p.revealed = bounded(p.restored), bounded(p.revealed)
 }
 
 // bounded empties a buffer and lets a large one go, so that one large body does

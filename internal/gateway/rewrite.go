@@ -79,8 +79,11 @@ func (p *passage) rewriteTarget() *refusal {
 	if err != nil {
 		return contentRefused("path", err)
 	}
-	if p.target.landing && landingsOwn(p.url) {
-		return &refusal{status: 403, code: "no-transit", detail: "the path is the landing's own, by which the gateway itself speaks with it; no transit leads there"}
+	// At every destination: we show the certificate that a landing knows us by to
+	// whoever asks for it, and its host may be a destination's without a landing too,
+	// or an app's.
+	if landingsOwn(p.url) {
+		return &refusal{status: 403, code: "no-transit", detail: "the path is one of a landing's own, by which the gateway itself speaks with it; no transit leads there"}
 	}
 	if raw := p.x.Request.RawQuery; raw != "" {
 		mark := len(p.url)

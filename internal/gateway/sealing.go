@@ -268,14 +268,23 @@ func (m *members) end() http1.Fields {
 	return m.header
 }
 
-// OpenSeal implements [seal.Opener] for the keys of this very request.
+// OpenSeal implements [seal.Opener] for the keys of this very request. A key of
+// temporary values is everybody's whose requests come within its window, so that of
+// it only what this request has sealed is opened.
 //
 // promise: P37
 func (s *sealing) OpenSeal(scratch []byte, id seal.ID, raw []byte) (seal.Opened, seal.Outcome) {
 	for i := range s.keys {
-		if sealer := s.keys[i].passage.Sealer(); sealer.ID() == id {
-			return sealer.OpenSeal(scratch, id, raw)
+		k := &s.keys[i]
+		if k.passage.Sealer().ID() != id {
+			continue
 		}
+		o, out := k.passage.Sealer().OpenSeal(scratch, id, raw)
+		if out == seal.Revealed && k.of.Handling == isogate.Temporary && o.Request != k.passage.Number() {
+			clear(o.Value)
+			return seal.Opened{}, seal.Withheld
+		}
+		return o, out
 	}
 	return seal.Opened{}, seal.Withheld
 }

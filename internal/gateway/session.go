@@ -42,7 +42,7 @@ func (p *passage) endSession() {
 		p.refuse(noLanding("this gateway keeps no keys for landings"))
 		return
 	}
-	if err := p.gate.cfg.Landings.EndSession(p.x.Context(), session); err != nil {
+	if err := p.gate.cfg.Landings.EndSession(p.x.Context(), p.source, session); err != nil {
 		p.gate.cfg.Logger.Error("a session was not ended everywhere", slog.String("source", string(p.source)), slog.Any("error", err))
 		p.refuse(&refusal{status: 503, code: "session-end", detail: "nothing is sealed for the session any more, but not every landing could be told, or it could not be recorded; end it again", again: true})
 		return

@@ -279,7 +279,7 @@ func parseReceipt(text, signer string) (*Receipt, error) {
 			err = errors.New("an unknown line; both sides must speak the same version")
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%.20s: not as a landing writes it", name)
+			return nil, fmt.Errorf("%.20q: not as a landing writes it", name)
 		}
 	}
 	if err := r.Check(); err != nil {

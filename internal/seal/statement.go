@@ -148,7 +148,7 @@ func parseStatement(text, signer string) (*Statement, error) {
 			err = errors.New("an unknown line; both sides must speak the same version")
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%.20s: %w", name, err)
+			return nil, fmt.Errorf("%.20q: %w", name, err)
 		}
 	}
 	if err := s.Check(); err != nil {
