@@ -30,6 +30,7 @@ var questions = []question{
 	{"walker", walkerQuestion},
 	{"contract", contractQuestion},
 	{"tokens", tokensQuestion},
+	{"seals", sealsQuestion},
 	{"plan", planQuestion},
 	{"journal", journalQuestion},
 	{"shared", sharedJournalQuestion},
