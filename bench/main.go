@@ -31,6 +31,7 @@ var questions = []question{
 	{"contract", contractQuestion},
 	{"tokens", tokensQuestion},
 	{"seals", sealsQuestion},
+	{"vault", vaultQuestion},
 	{"plan", planQuestion},
 	{"journal", journalQuestion},
 	{"shared", sharedJournalQuestion},

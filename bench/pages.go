@@ -19,12 +19,12 @@ const pageText = 64 << 10
 // each as of writes it; it may be a seal, a token, or anything.
 func aPage(html bool, n int, of func(i int) string) string {
 	var b strings.Builder
-	rows := 260
+	rows := 300
 	if html {
 		b.WriteString("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Desk</title></head>\n<body><main><ul>\n")
 	} else {
 		b.WriteString(`{"tickets":[`)
-		rows = 310
+		rows = 335
 	}
 	done := 0
 	for i := range rows {

@@ -33,6 +33,7 @@ func init() { // breaks the circle main → parts → flag sets → main
 		"sink":         sinkPart,
 		"push":         pushPart,
 		"hold":         holdPart,
+		"vault":        vaultPart,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -75,6 +76,8 @@ func (o *opening) OpenSeal(scratch []byte, _ seal.ID, raw []byte) (seal.Opened, 
 
 // sealsQuestion: what does one seal cost, its key, and a page of them?
 func sealsQuestion(ctx context.Context, b *bench, r *report) error {
+	// One core, as for the walker: the collector's work shall be in the figures.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	side, err := newSealSide(sealDestination)
 	if err != nil {
 		return err
