@@ -36,6 +36,7 @@ var questions = []question{
 	{"journal", journalQuestion},
 	{"shared", sharedJournalQuestion},
 	{"gateway", gatewayQuestion},
+	{"sealed", sealedQuestion},
 	{"intercept", interceptQuestion},
 	{"tunnel", tunnelQuestion},
 	{"hold", holdQuestion},
