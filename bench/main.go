@@ -37,6 +37,7 @@ var questions = []question{
 	{"shared", sharedJournalQuestion},
 	{"gateway", gatewayQuestion},
 	{"sealed", sealedQuestion},
+	{"landing", landingQuestion},
 	{"intercept", interceptQuestion},
 	{"tunnel", tunnelQuestion},
 	{"hold", holdQuestion},

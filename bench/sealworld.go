@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -242,11 +239,7 @@ func deskSessions() string {
 
 // fetched asks the landing for its statement, as a gateway does.
 func (w *world) fetched(ctx context.Context) (*seal.Statement, error) {
-	pair, err := tls.LoadX509KeyPair(w.path("gateway.pem"), w.path("gateway.key"))
-	if err != nil {
-		return nil, err
-	}
-	roots, err := pool(w.ca)
+	client, err := w.trusting("gateway")
 	if err != nil {
 		return nil, err
 	}
@@ -258,17 +251,8 @@ func (w *world) fetched(ctx context.Context) (*seal.Statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}, DisableKeepAlives: true}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+w.at["landing"]+"/.isogate/statement", nil)
+	_, text, err := fetch(ctx, client, http.MethodGet, "https://"+w.at["landing"]+"/.isogate/statement", nil)
 	if err != nil {
-		return nil, err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	text, err := io.ReadAll(resp.Body)
-	if err = errors.Join(err, resp.Body.Close()); err != nil {
 		return nil, err
 	}
 	return seal.OpenStatement(text, verifier)
