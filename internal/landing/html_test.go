@@ -237,7 +237,7 @@ func theirReading(page string) (plain []bool) {
 			}
 			plain = append(plain, marks[:n]...)
 			raw = ""
-			if s := string(name); slices.Contains(rawElements, s) || s == "plaintext" {
+			if s := string(name); isRaw(s) || s == "plaintext" {
 				raw = s
 			}
 		default:
