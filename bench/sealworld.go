@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -124,25 +123,11 @@ func (w *world) configureSeals() error {
 
 // stateDouble writes what the double states, and returns the key that it is signed by.
 func (w *world) stateDouble() (verifier string, err error) {
-	signing, verifier, err := note.GenerateKey(nil, "double")
-	if err != nil {
-		return "", err
-	}
-	signer, err := note.NewSigner(signing)
-	if err != nil {
-		return "", err
-	}
 	side, err := newSealSide("double")
 	if err != nil {
 		return "", err
 	}
-	st := side.statement
-	st.Landing, st.NotAfter = "double", st.NotBefore.Add(12*time.Hour)
-	text, err := st.Sign(signer)
-	if err != nil {
-		return "", err
-	}
-	return verifier, os.WriteFile(w.path("double.note"), text, 0o600)
+	return side.verifier, os.WriteFile(w.path("double.note"), side.signed, 0o600)
 }
 
 const sealsYAML = `tenant: bench
