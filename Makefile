@@ -11,7 +11,7 @@ VERSION   ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS   := -s -w
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench fuzz cover
+.PHONY: help build demo test check bench fuzz images cover
 .PHONY: fmt vet staticcheck lint vuln house generate
 
 help: ## this list
@@ -36,6 +36,9 @@ bench: ## measure against peers on this machine, and write docs/benchmarks.md (R
 
 fuzz: ## run every fuzz target for FUZZTIME (1m) each
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' .ci/fuzz
+
+images: ## docs/images, as a browser sees the demo's pages
+	ISOGATE_IMAGES=$(CURDIR)/docs/images $(GO) test -count=1 -run='^TestAgentInABrowser$$' ./cmd/isogate
 
 cover: ## coverage of the floors that do no I/O
 	$(GO) test -cover . ./internal/taxonomy ./internal/obfuscate ./internal/payload ./internal/policy

@@ -29,8 +29,9 @@ import (
 // own. Between the two is somebody who has broken the TLS and writes everything down.
 type landed struct {
 	*site
-	outside  string // directory of the landing
-	keep     string // where temporary keys outlive the landing's process, in memory; "" is nowhere
+	outside  string                 // directory of the landing
+	keep     string                 // where temporary keys outlive the landing's process, in memory; "" is nowhere
+	signer   *isogatetest.Authority // of the landing's certificate
 	service  *isogatetest.Far
 	landing  *site
 	agent    string // token of a viewer who may see everything
@@ -103,6 +104,7 @@ func newLanded(t *testing.T, extra string) *landed {
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.signer = signer
 	leaf, err := signer.Issue(isogatetest.Leaf{Name: "far.example.com", Hosts: []string{"far.example.com"}})
 	if err != nil {
 		t.Fatal(err)

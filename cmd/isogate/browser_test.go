@@ -16,6 +16,9 @@ import (
 // imagesVariable, set to a directory, has the pictures of docs/images written there.
 const imagesVariable = "ISOGATE_IMAGES"
 
+// What an agent's screen is, in CSS pixels.
+const wide, high = 760, 500
+
 // demoWorld is the demo's world without its story. It ends with the test.
 func demoWorld(t *testing.T) *demo {
 	t.Helper()
@@ -58,7 +61,9 @@ func (l testLog) Write(p []byte) (int, error) {
 // phone's and a dark one; when the session is over, a reload shows that it is, and
 // nothing of the name is left in the document, in the history or in storage.
 //
+// promise: P16
 // promise: P18
+// promise: P19
 // promise: P41
 func TestAgentInABrowser(t *testing.T) {
 	if testing.Short() {
@@ -66,12 +71,12 @@ func TestAgentInABrowser(t *testing.T) {
 	}
 	b := browsertest.Start(t)
 	d := demoWorld(t)
-	visit := d.visit()[0]
-	if status, _, answer, err := send(d.product, d.base, visit); err != nil || status != visit.status {
-		t.Fatalf("the session: %d %s %v", status, answer, err)
+	for _, s := range d.visit() {
+		if status, _, answer, err := send(d.product, d.base, s); err != nil || status != s.status {
+			t.Fatalf("%s: %d %s %v", s.title, status, answer, err)
+		}
 	}
-
-	b.Look(1000, 560, false)
+	b.Look(wide, high, false)
 	b.Open(d.pageURL(agentPage))
 	if text := b.Text(); strings.Contains(text, "Support desk") || strings.Contains(text, "ada.lovelace") {
 		t.Fatalf("somebody who has not signed in sees %s", text)
@@ -99,6 +104,9 @@ func TestAgentInABrowser(t *testing.T) {
 
 	if err := d.endSession(t.Context(), "demo-session"); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := d.await(t.Context(), d.agent, agentPage, func(page string) bool { return codeOn(page) == seal.TextExpired }); err != nil {
+		t.Errorf("the address of the code does not end: %v", err)
 	}
 	b.Reload()
 	text = b.Text()
@@ -132,7 +140,7 @@ func fits(t *testing.T, b *browsertest.Browser, what string) {
 	if grounds[0] == grounds[1] {
 		t.Errorf("%s is as light in the dark: %s", what, grounds[0])
 	}
-	b.Look(1000, 560, false)
+	b.Look(wide, high, false)
 }
 
 // picture writes what is seen to docs/images, when that is asked for.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/custody"
 	"github.com/isogate/isogate/internal/gateway"
 	"github.com/isogate/isogate/internal/journal"
 	"github.com/isogate/isogate/internal/remote"
@@ -45,6 +47,8 @@ type config struct {
 	Keys keysConfig `yaml:"keys"`
 	// Consent is how the ledger of consents is kept.
 	Consent consentConfig `yaml:"consent"`
+	// Landings is how the landings of destinations are asked what became of what left.
+	Landings landingsConfig `yaml:"landings"`
 	// Hub is the listener of health, metrics and the administrators' API.
 	Hub hubConfig `yaml:"hub"`
 	// Traces is the OTLP collector's URL (http or https, path included); "" sends none.
@@ -152,6 +156,15 @@ type keysConfig struct {
 	// KEK is a file of 32 bytes in hex that wraps the tenant's keys at rest; "" leaves
 	// them guarded by file permissions alone.
 	KEK string `yaml:"kek"`
+}
+
+type landingsConfig struct {
+	// Receipts is how often each landing is asked for receipts, beside when one is
+	// expected; 10s by default, 100ms to 1h.
+	Receipts duration `yaml:"receipts"`
+	// Grace is how long after a seal key was due its receipt may come before that is
+	// an alarm; 1m by default, up to 24h.
+	Grace duration `yaml:"grace"`
 }
 
 type hubConfig struct {
@@ -306,7 +319,7 @@ func (c *config) check() error {
 		if _, err := s.id(); err != nil {
 			bad("%s: %w", at, err)
 		}
-		if s.TokenSHA256 != "" && !isHex(s.TokenSHA256, 32) {
+		if s.TokenSHA256 != "" && !isSum(s.TokenSHA256) {
 			bad("%s.token_sha256: is not 64 hexadecimal digits; make it with: printf %%s TOKEN | sha256sum", at)
 		}
 	}
@@ -320,6 +333,12 @@ func (c *config) check() error {
 	}
 	c.checkConsent(bad)
 	c.defaults()
+	if r := time.Duration(c.Landings.Receipts); r < 100*time.Millisecond || r > time.Hour {
+		bad("landings.receipts: must be 100ms to 1h")
+	}
+	if g := time.Duration(c.Landings.Grace); g > 24*time.Hour {
+		bad("landings.grace: must be up to 24h")
+	}
 	l := c.Gateway.Limits
 	if l.Hold > l.Body {
 		bad("gateway.limits.hold: is larger than gateway.limits.body")
@@ -355,6 +374,12 @@ func (c *config) defaults() {
 	if c.Gateway.Upstream.Timeout == 0 {
 		c.Gateway.Upstream.Timeout = duration(30 * time.Second)
 	}
+	if c.Landings.Receipts == 0 {
+		c.Landings.Receipts = duration(custody.DefaultReceipts)
+	}
+	if c.Landings.Grace == 0 {
+		c.Landings.Grace = duration(custody.DefaultGrace)
+	}
 	if c.Journal.MaxAge == 0 {
 		c.Journal.MaxAge = duration(10 * time.Second)
 	}
@@ -387,8 +412,9 @@ func stateOf(configFile, state string) (*config, error) {
 	return c, nil
 }
 
-func isHex(s string, bytes int) bool {
-	if len(s) != 2*bytes {
+// isSum reports whether s is a SHA-256 in hexadecimal.
+func isSum(s string) bool {
+	if len(s) != 2*sha256.Size {
 		return false
 	}
 	for i := range len(s) {

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+
+	"github.com/isogate/isogate"
 )
 
 // demoCmd runs the whole world on loopback: a product and a third-party app inside,
@@ -88,8 +90,9 @@ type demo struct {
 	stranger *http.Client // on the same network, with none
 	base     string       // of door one
 	bot      *bot
-	ada      *api // the administrator's API, with her token
-	acts     int  // told so far
+	ada      *api            // the administrator's API, with her token
+	first    isogate.EntryID // of Ada's opening of the portal
+	acts     int             // told so far
 	failures int
 }
 
@@ -144,8 +147,19 @@ func (d *demo) invite() {
 	d.say("  isogate consent list\n")
 	d.say("  isogate consent show %s\n", d.bot.waits)
 	d.say("  isogate consent grant %s --reason 'I want the new model'\n", d.bot.waits)
-	d.say("  isogate consent revoke --party %s\n\n", botSource)
+	d.say("  isogate consent revoke --party %s\n", botSource)
+	d.say("  isogate subject list\n")
+	d.say("  isogate subject landings\n\n")
+	d.say("  # as the agent: open this page, sign in with this token; nobody's session is open any more\n")
+	d.say("  %s\n", d.pageURL(agentPage))
+	d.say("  %s\n", d.agent.token)
+	d.say("  # or: curl -H 'Authorization: Bearer %s' %s\n\n", d.agent.token, d.pageURL(agentPage))
+	d.say("  # as the product: a new session, which the agent sees; and its end\n")
+	d.say("  product=\"curl --cacert tls/inside-ca.pem --cert tls/product.pem --key tls/product.key\"\n")
+	d.say("  $product %s/to/support-portal/v1/sessions -H 'Isogate-Session: mine' --json '{\"user\":{\"displayName\":\"Grace Hopper\",\"email\":\"grace@acme.example\"}}'\n", d.base)
+	d.say("  $product %s/sessions/end --json '{\"session\":\"mine\"}'\n\n", d.base)
 	d.say("  # as anybody who may read the state\n")
+	d.say("  isogate journal show %s --state state\n", d.first)
 	d.say("  isogate journal list --state state\n")
 	d.say("  isogate pack explain pack --transit triage-issues\n")
 	d.say("  curl http://%s/readyz\n", d.server.hub.Addr())

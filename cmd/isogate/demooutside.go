@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/isogate/isogate/internal/isogatetest"
 	"github.com/isogate/isogate/internal/tenant"
@@ -126,10 +127,9 @@ func (o *outside) view(ctx context.Context, v viewer, path string) (status int, 
 // pageURL is where people see a page of the portal.
 func (o *outside) pageURL(path string) string { return "http://" + addr(o.landing.viewers) + path }
 
-// await looks until the page is as it must be. What ends by itself ends within a
-// second of its time; a laptop may be busy.
+// await looks until the page is as it must be. Each look is one that receipts count.
 func (o *outside) await(ctx context.Context, v viewer, path string, as func(page string) bool) (page string, err error) {
-	err = awaitTrue(ctx, func() (bool, error) {
+	err = awaitTrue(ctx, 500*time.Millisecond, func() (bool, error) {
 		var err error
 		_, page, err = o.view(ctx, v, path)
 		return err == nil && as(page), err

@@ -194,6 +194,9 @@ func (d *demo) check(s scene, arrived []isogatetest.Received, status int, header
 		d.failf("the entry names the consent %q, not %s", e.Consent, s.consent)
 	default:
 		d.say("   entry  %s %s%s\n", e.ID, e.Decision, counts(e.Fields))
+		if d.first == "" {
+			d.first = e.ID
+		}
 	}
 	for _, secret := range slices.Concat(s.withheld, s.released, s.sealed) {
 		if raw, err := json.Marshal(e); err != nil || bytes.Contains(raw, []byte(secret)) {

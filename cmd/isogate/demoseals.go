@@ -8,12 +8,14 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
 
+	"github.com/isogate/isogate/internal/custody"
 	"github.com/isogate/isogate/internal/hub"
 	"github.com/isogate/isogate/internal/seal"
 )
@@ -38,7 +40,7 @@ func onPage(page string) (lines []string) {
 func (d *demo) shows(v viewer, page string, seen, hidden []string) {
 	d.line(v.name, "sees:")
 	for _, l := range onPage(page) {
-		d.say("            %s\n", pad(l))
+		d.say("            %s\n", strings.TrimRight(pad(l), " "))
 	}
 	for _, s := range seen {
 		if !strings.Contains(page, s) {
@@ -95,6 +97,11 @@ func (d *demo) tellOfTheEnd(ctx context.Context) {
 	}
 	d.shows(d.agent, page, []string{seal.TextExpired, "ada.lovelace@acme.example"}, []string{"Ada Lovelace", "Countess", "en-GB", "igs1"})
 
+	d.act("What the journal knows of it", "The landing signed what it did, in receipts without gaps. They are entries, beside the one that let it out.")
+	if err := d.showEnd(ctx); err != nil {
+		d.failf("the life of entry %s: %v", d.first, err)
+	}
+
 	d.act("What the portal has on its disk", "Seals without keys, tokens that only the boundary turns back, and the one address that it may keep.")
 	db, err := d.portal.database()
 	if err != nil {
@@ -112,8 +119,98 @@ func (d *demo) tellOfTheEnd(ctx context.Context) {
 		d.failf("the portal's database has no seal, or not the address that it may keep")
 	}
 
+	d.tellOfTheErasure(ctx)
+
 	d.act("A thief takes the portal's disk and the landing's", "With everything that both have, and everything that the portal was ever sent.")
 	d.steal()
+}
+
+// showEnd waits for the receipts of what the first request sealed, and shows its life.
+func (d *demo) showEnd(ctx context.Context) error {
+	var life *custody.Life
+	err := awaitTrue(ctx, 100*time.Millisecond, func() (bool, error) {
+		e, err := d.server.journal.Get(ctx, d.first)
+		if err != nil {
+			return false, err
+		}
+		if life, err = custody.ReadLife(ctx, d.server.journal, &e); err != nil {
+			return false, err
+		}
+		for _, k := range life.Keys {
+			if k.Ended.IsZero() || k.Receipt == 0 {
+				return false, fmt.Errorf("there is no receipt of the key %s", k.ID)
+			}
+		}
+		return len(life.Keys) > 0, nil
+	})
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	showLife(&out, life, d.server.now())
+	for l := range strings.Lines(strings.TrimSpace(out.String())) {
+		d.say("   %s", l)
+	}
+	d.say("\n")
+	seen := 0
+	for _, f := range life.Fields {
+		if f.Kept == custody.KeptSealed && f.Revealed > 0 {
+			seen++
+		}
+		if f.Kept == custody.KeptDeclared {
+			d.failf("nothing but the portal's word keeps %s", f.Path)
+		}
+	}
+	if seen < 3 {
+		d.failf("of %d sealed fields it is recorded that somebody saw them", seen)
+	}
+	return nil
+}
+
+// tellOfTheErasure has what the portal may keep erased.
+func (d *demo) tellOfTheErasure(ctx context.Context) {
+	const ada = "ada.lovelace@acme.example"
+	d.act("Ada wants to be forgotten", "What the portal may keep is registered at its landing, as tokens. An administrator has it erased; the portal confirms, the landing signs.")
+	var list hub.SubjectList
+	if err := d.ada.get(ctx, query("/subjects", url.Values{"value": {ada}}), &list); err != nil || len(list.Subjects) == 0 {
+		d.failf("the register has %d identifiers of hers: %v", len(list.Subjects), err)
+		return
+	}
+	for _, s := range list.Subjects {
+		d.line("kept", "%-24s %s, because: %s", s.Label, shorten(strings.ToLower(fmt.Sprintf("%.28s", s.Value))), s.Because)
+	}
+	var order hub.ErasureList
+	if err := d.ada.post(ctx, "/subjects/erase", map[string]string{"value": ada, "reason": "She asked for it"}, &order); err != nil || len(order.Erasures) != 1 {
+		d.failf("the erasure: %+v %v", order, err)
+		return
+	}
+	id := order.Erasures[0].ID
+	d.line("ada", "asks for erasure %s", id)
+	var done hub.Erasure
+	err := awaitTrue(ctx, 100*time.Millisecond, func() (bool, error) {
+		var list hub.ErasureList
+		if err := d.ada.get(ctx, "/erasures", &list); err != nil {
+			return false, err
+		}
+		for _, e := range list.Erasures {
+			if e.ID == id {
+				done = e
+			}
+		}
+		return done.Receipt > 0, nil
+	})
+	if err != nil {
+		d.failf("there is no receipt of the erasure %s: %v", id, err)
+		return
+	}
+	d.line("portal", "confirmed it; receipt %d of its landing says so", done.Receipt)
+	if db, err := d.portal.database(); err != nil || bytes.Contains(db, []byte(ada)) {
+		d.failf("the portal still has the address: %v", err)
+	}
+	list = hub.SubjectList{}
+	if err := d.ada.get(ctx, query("/subjects", url.Values{"value": {ada}}), &list); err != nil || len(list.Subjects) > 0 {
+		d.failf("the register still has %d of her identifiers: %v", len(list.Subjects), err)
+	}
 }
 
 // transient are the values of the story that must not stay outside. The address is
@@ -199,7 +296,7 @@ func (d *demo) steal() {
 // ready waits until the gateway has the landing's statement: before, nothing can be
 // sealed for the portal.
 func (d *demo) ready(ctx context.Context) error {
-	return awaitTrue(ctx, func() (bool, error) {
+	return awaitTrue(ctx, 100*time.Millisecond, func() (bool, error) {
 		var list hub.LandingList
 		if err := d.ada.get(ctx, "/landings", &list); err != nil {
 			return false, err
@@ -211,11 +308,12 @@ func (d *demo) ready(ctx context.Context) error {
 	})
 }
 
-// awaitTrue asks again until the answer is yes.
-func awaitTrue(ctx context.Context, ask func() (bool, error)) error {
+// awaitTrue asks again every so often until the answer is yes, for 30 seconds at the
+// most: a laptop may be busy.
+func awaitTrue(ctx context.Context, every time.Duration, ask func() (bool, error)) error {
 	ctx, stop := context.WithTimeout(ctx, 30*time.Second)
 	defer stop()
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		done, err := ask()

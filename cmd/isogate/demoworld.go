@@ -37,6 +37,9 @@ func newDemo(ctx context.Context, dir string, e *env) (*demo, error) {
 	if _, _, err = inside.WriteFiles(tlsDir, "gateway", isogatetest.Leaf{Name: "gateway", Hosts: []string{"127.0.0.1"}}); err != nil {
 		return nil, err
 	}
+	if _, _, err = inside.WriteFiles(tlsDir, "product", isogatetest.Leaf{Name: "help-center", SPIFFE: "spiffe://acme.isolated/help-center"}); err != nil {
+		return nil, err // for who looks at the world from a terminal
+	}
 	if _, _, err = inside.WriteFiles(tlsDir, "gateway-outwards", isogatetest.Leaf{Name: "gateway", SPIFFE: "spiffe://acme.isolated/gateway"}); err != nil {
 		return nil, err
 	}
@@ -143,4 +146,5 @@ hub:
   administrators:
     - {name: ada, token_sha256: ADA}
 consent: {lease: 10s}             # a laptop may be busy
+landings: {receipts: 1s}
 `

@@ -39,7 +39,7 @@ func (c *config) checkConsent(bad func(format string, args ...any)) {
 		if err := isogate.CheckName(a.Name, false); err != nil {
 			bad("hub.administrators[%d].name: %w", i, err)
 		}
-		if !isHex(a.TokenSHA256, 32) {
+		if !isSum(a.TokenSHA256) {
 			bad("hub.administrators[%d].token_sha256: is not 64 hexadecimal digits; make it with: printf %%s TOKEN | sha256sum", i)
 		} else if tokens[a.TokenSHA256] {
 			bad("hub.administrators[%d].token_sha256: another administrator has the same token; give each their own, so that two are two", i)

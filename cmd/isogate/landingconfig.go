@@ -241,7 +241,7 @@ func (c *landingConfig) checkViewers(bad func(format string, args ...any), tenan
 		if names[a.Name] {
 			bad("%s.name: %q is there twice", at, a.Name)
 		}
-		if !isHex(a.TokenSHA256, 32) {
+		if !isSum(a.TokenSHA256) {
 			bad("%s.token_sha256: is not 64 hexadecimal digits; make it with: printf %%s TOKEN | sha256sum", at)
 		} else if tokens[a.TokenSHA256] {
 			bad("%s.token_sha256: another viewer has the same token; give each their own, so that receipts say who it was", at)
@@ -285,7 +285,7 @@ func (c *landingConfig) checkService(bad func(format string, args ...any)) {
 		bad("service.url: %q has a path; the landing passes on paths as they come", s.URL)
 	}
 	checkEdgeTLS(bad, "service", "the service's token", s.Listen, s.TLS)
-	if s.TokenSHA256 != "" && !isHex(s.TokenSHA256, 32) {
+	if s.TokenSHA256 != "" && !isSum(s.TokenSHA256) {
 		bad("service.token_sha256: is not 64 hexadecimal digits; make it with: printf %%s TOKEN | sha256sum")
 	}
 	if (s.Listen == "") != (s.TokenSHA256 == "") {

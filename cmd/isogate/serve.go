@@ -369,7 +369,8 @@ func (s *server) newCustody(plan *policy.Plan, metrics *custody.Metrics) (*custo
 	if err != nil {
 		return nil, err
 	}
-	return custody.New(custody.Config{Tenant: s.cfg.Tenant, Journal: s.journal, Client: s.client, Keys: s.keys, Logger: s.logger, Metrics: metrics, Now: s.now}, landings...)
+	return custody.New(custody.Config{Tenant: s.cfg.Tenant, Journal: s.journal, Client: s.client, Keys: s.keys, Logger: s.logger, Metrics: metrics, Now: s.now,
+		Receipts: time.Duration(s.cfg.Landings.Receipts), Grace: time.Duration(s.cfg.Landings.Grace)}, landings...)
 }
 
 // swapLandings puts a plan's landings in force, with the tenant's newest keys.

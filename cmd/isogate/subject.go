@@ -13,6 +13,7 @@ import (
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/custody"
 	"github.com/isogate/isogate/internal/hub"
+	"github.com/isogate/isogate/internal/seal"
 )
 
 // subjectCmd is how administrators answer a person who asks what of theirs is outside.
@@ -272,6 +273,8 @@ func showLife(w io.Writer, l *custody.Life, now time.Time) {
 // endOf says how, or when at the latest, a seal key ends.
 func endOf(k *custody.KeyLife, now time.Time) string {
 	switch {
+	case k.Cause == seal.CauseNotHeld:
+		return fmt.Sprintf("not held by the landing, as it stated %s, receipt %d, entry %s", day(k.Ended), k.Receipt, k.In)
 	case !k.Ended.IsZero():
 		return fmt.Sprintf("destroyed %s (%s), receipt %d, entry %s", day(k.Ended), k.Cause, k.Receipt, k.In)
 	case k.Refused:

@@ -51,7 +51,7 @@ func (o *outsider) serve(w http.ResponseWriter, r isogatetest.Received) {
 		_, _ = w.Write(b)
 	case "/.isogate/receipts":
 		var after int
-		_, _ = fmt.Sscanf(query, "after=%d", &after)
+		_, _ = fmt.Sscanf(query[strings.Index(query, "after="):], "after=%d", &after)
 		_ = json.NewEncoder(w).Encode(map[string]any{"receipts": o.receipts[after:], "more": false})
 	case "/.isogate/register":
 		_ = json.NewEncoder(w).Encode(map[string]any{"rows": o.rows})

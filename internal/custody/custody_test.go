@@ -11,8 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/isogate/isogate"
-	"github.com/isogate/isogate/internal/journal"
+	"github.com/isogate/isogate/internal/isogatetest/pgtest"
 	"github.com/isogate/isogate/internal/seal"
 )
 
@@ -52,9 +54,9 @@ func TestAKeyGoesAndItsReceiptComes(t *testing.T) {
 	}
 	f.states(seal.Event{Kind: seal.RevealedTo, Key: s.ID(), Request: 1, Label: name, Viewer: "bob", N: 2}, seal.Event{Kind: seal.RevealedTo, Key: s.ID(), Request: 2, Label: name, Viewer: "bob", N: 1})
 	f.states(seal.Event{Kind: seal.RevealedTo, Key: s.ID(), Request: 1, Label: name, Viewer: "eve", N: 1})
-	l, err := ReadLife(t.Context(), in.journal, &e)
 	eventually(t, "the receipts", func() bool { return in.standing().Receipt == 2 })
-	if l, err = ReadLife(t.Context(), in.journal, &e); err != nil {
+	l, err := ReadLife(t.Context(), in.journal, &e)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if len(l.Fields) != 1 || l.Fields[0].Kept != KeptSealed || l.Fields[0].Revealed != 3 || !slices.Equal(l.Fields[0].Viewers, []string{"bob", "eve"}) || l.Fields[0].Key != 0 {
@@ -210,6 +212,36 @@ func TestTwoGateways(t *testing.T) {
 	}
 }
 
+// Two gateways share a journal in PostgreSQL, and one ends while the landing goes on:
+// the other takes its receipts, and every one is recorded as often as it must be.
+//
+// promise: P41
+func TestTwoGatewaysShareADatabase(t *testing.T) {
+	f := newFar(t)
+	f.database = pgtest.Database(t)
+	dir := t.TempDir()
+	a := f.gateway(dir)
+	b := f.gateway(dir)
+	digest := a.custody.SessionDigest(support, "s")
+	ka, kb := a.key(a.session(digest)), b.key(temporary(time.Minute))
+	a.sends(f, ka)
+	b.sends(f, kb)
+	eventually(t, "both to know of both keys", func() bool { return a.standing().KeysOut == 2 && b.standing().KeysOut == 2 })
+	for i := range 10 {
+		f.states(destroyed(seal.ID{9, byte(i)}, seal.CauseIdle))
+	}
+	eventually(t, "the receipts", func() bool { return a.standing().Receipt == 10 && b.standing().Receipt == 10 })
+	a.stop()
+	f.states(destroyed(ka.ID(), seal.CauseIdle), destroyed(kb.ID(), seal.CauseExpired))
+	eventually(t, "no key to be out", func() bool { return b.standing().KeysOut == 0 })
+	if st := b.standing(); st.Broken != "" || len(b.acts(ActBroken)) != 0 {
+		t.Errorf("got %+v", st)
+	}
+	if n := len(b.acts(ActReceipt)); n < 11 || n > 22 {
+		t.Errorf("%d entries for 11 receipts", n)
+	}
+}
+
 // Without a statement nothing can be sealed; it is fetched again, at once when a
 // landing says that it began a new epoch.
 //
@@ -339,7 +371,7 @@ func TestAReceiptThatDoesNotComeIsAnAlarm(t *testing.T) {
 		t.Errorf("%d alarms for one key", n)
 	}
 	l, err := ReadLife(t.Context(), in.journal, &e)
-	if err != nil || l.Keys[0].Overdue == "" || l.Keys[0].Cause != "never-held" {
+	if err != nil || l.Keys[0].Overdue == "" || l.Keys[0].Cause != seal.CauseNotHeld {
 		t.Errorf("got %+v, %v", l, err)
 	}
 }
@@ -372,6 +404,77 @@ func TestAnAlarmIsRecordedOnce(t *testing.T) {
 	looks()
 	if g := in.acts(ActGivenUp); len(g) != 1 || g[0].Detail[inKeys] != s.ID().String() {
 		t.Errorf("got %+v", g)
+	}
+}
+
+// Keys that are out to a destination which left the pack are an alarm too, and given
+// up in the end; a new landing of the same destination does not answer for them.
+func TestKeysOfALandingThatIsGone(t *testing.T) {
+	f := newFar(t)
+	f.set(func() { f.max, f.idle, f.silent = time.Second, time.Second, true })
+	var ahead atomic.Int64
+	metrics := NewMetrics()
+	in := f.gateway(t.TempDir(), func(c *Config) {
+		c.Grace, c.Metrics = time.Millisecond, metrics
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(metrics)
+	overdue := func() (float64, bool) {
+		all, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range all {
+			if m.GetName() == "isogate_receipts_overdue" {
+				return m.GetMetric()[0].GetGauge().GetValue(), true
+			}
+		}
+		return 0, false
+	}
+	s := in.key(in.session(in.custody.SessionDigest(support, "s")))
+	in.sends(f, s)
+	if err := in.custody.Swap(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the alarm", func() bool { return len(in.acts(ActOverdue)) == 1 })
+	eventually(t, "the metric", func() bool { v, there := overdue(); return there && v == 1 })
+	ahead.Store(int64(giveUp + time.Hour))
+	eventually(t, "the end of waiting", func() bool { return len(in.acts(ActGivenUp)) == 1 })
+	eventually(t, "the metric to go", func() bool { _, there := overdue(); return !there })
+}
+
+// After a rotation of the tenant's keys a session is called differently; its end
+// still ends what was sent under its old name.
+//
+// promise: P16
+func TestAnEndAfterARotation(t *testing.T) {
+	f := newFar(t)
+	in := f.gateway(t.TempDir())
+	old := in.custody.SessionDigest(support, "s")
+	k := in.key(in.session(old))
+	in.sends(f, k)
+	if err := in.keys.Rotate(); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.custody.Swap(f.landing(in.obf)); err != nil {
+		t.Fatal(err)
+	}
+	if in.custody.SessionDigest(support, "s") == old {
+		t.Fatal("a rotation did not change what sessions are called")
+	}
+	eventually(t, "the key to be out", func() bool { return in.standing().KeysOut == 1 })
+	if err := in.custody.EndSession(t.Context(), "s"); err != nil {
+		t.Fatal(err)
+	}
+	if k.Sealing() {
+		t.Error("the key of a session that is over seals")
+	}
+	eventually(t, "the receipt", func() bool { return in.standing().KeysOut == 0 })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.ended) != 2 {
+		t.Errorf("the landing was told of %d names", len(f.ended))
 	}
 }
 
@@ -546,19 +649,31 @@ func TestSwap(t *testing.T) {
 // promise: P23
 func TestAKeyThatIsNotRecordedDoesNotLeave(t *testing.T) {
 	f := newFar(t)
-	in := f.gateway(t.TempDir())
+	var full *fullJournal
+	in := f.gateway(t.TempDir(), func(c *Config) {
+		full = &fullJournal{Journal: c.Journal}
+		c.Journal = full
+	})
 	s := in.key(temporary(time.Minute))
-	full := &deafJournal{Journal: in.journal}
-	in.custody.cfg.Journal = full
+	full.is.Store(true)
 	if err := in.custody.Sending(support, []seal.ID{s.ID()}); err == nil {
 		t.Error("a key leaves that is not recorded")
 	}
-	in.custody.cfg.Journal = in.journal
+	full.is.Store(false)
 	if err := in.custody.Sending(support, []seal.ID{s.ID()}); err != nil {
 		t.Error(err)
 	}
 }
 
-type deafJournal struct{ *journal.Journal }
+// fullJournal is a journal that takes nothing while it is full.
+type fullJournal struct {
+	Journal
+	is atomic.Bool
+}
 
-func (*deafJournal) AppendLater(*isogate.Entry) error { return errors.New("no space left") }
+func (j *fullJournal) AppendLater(e *isogate.Entry) error {
+	if j.is.Load() {
+		return errors.New("no space left")
+	}
+	return j.Journal.AppendLater(e)
+}

@@ -41,7 +41,10 @@ func (c *Custody) EndSession(ctx context.Context, session string) error {
 		for i := range s.digests {
 			digest := s.digests[i].of(session)
 			s.hold.end(digest)
-			all = append(all, ending{d, digest, now})
+			// By what it was called before a rotation of keys it is told where some key says so.
+			if i == 0 || c.isOut(digest) {
+				all = append(all, ending{d, digest, now})
+			}
 		}
 	}
 	errs := make([]error, len(all))
@@ -58,6 +61,12 @@ func (c *Custody) EndSession(ctx context.Context, session string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// isOut reports whether a key of a session is out.
+func (c *Custody) isOut(digest string) (out bool) {
+	c.read(func(st *State) { out = len(st.sessions[digest]) > 0 })
+	return out
 }
 
 // end tells a landing that a session is over, and records that.

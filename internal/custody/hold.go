@@ -107,14 +107,12 @@ func (h *hold) key(cx seal.Context) (*seal.Sealer, error) {
 			return k.sealer, nil
 		}
 	}
-	st, trouble := h.statement, h.trouble
+	st := h.statement
 	h.mu.Unlock()
 	if st == nil || !now.Before(st.NotAfter) {
 		signal(h.stale)
-		if trouble == nil {
-			trouble = errors.New("there is none yet")
-		}
-		return nil, fmt.Errorf("destination %s: its landing has no statement in force, so that nothing can be sealed for it: %w", h.destination, trouble)
+		// Why, with addresses and all, is for administrators; this goes to a caller.
+		return nil, fmt.Errorf("destination %s: its landing has no statement in force, so that nothing can be sealed for it; see isogate subject landings", h.destination)
 	}
 	sealer, err := seal.NewSealer(cx, st, h.cfg.Now)
 	if err != nil {
@@ -204,6 +202,7 @@ func (h *hold) sending(id seal.ID, j Journal) error {
 		return err
 	}
 	k.sent = true
+	h.cfg.Metrics.made.WithLabelValues(string(h.destination)).Inc()
 	if !k.shared {
 		h.mu.Lock()
 		delete(h.byID, id)

@@ -46,10 +46,11 @@ type far struct {
 	url    *url.URL
 	addr   string
 	pool   *x509.CertPool
+	// database is where the gateways of the test share a journal; "" is a directory of each.
+	database string
 
 	mu       sync.Mutex // guards what follows
 	epoch    *seal.Epoch
-	previous *seal.Epoch
 	idle     time.Duration
 	max      time.Duration
 	keys     map[seal.ID]seal.Context // held
@@ -242,7 +243,7 @@ func (f *far) answer(r *http.Request, body []byte) (int, []byte) {
 			if f.silent {
 				return http.StatusBadRequest, nil
 			}
-			events = append(events, destroyed(id, "never-held"))
+			events = append(events, destroyed(id, seal.CauseNotHeld))
 		}
 		for id, c := range f.keys {
 			if q.Session != "" && c.Session == q.Session {
@@ -305,7 +306,8 @@ func (f *far) gateway(dir string, change ...func(*Config)) *inside {
 	if in.obf, err = obfuscate.New(obfuscate.Config{Tenant: acme, Destination: support, Labels: []isogate.Label{email, name}, Keys: in.keys}); err != nil {
 		t.Fatal(err)
 	}
-	if in.journal, err = journal.Open(t.Context(), journal.Config{Dir: dir + "/journal", Tenant: acme, Signer: in.keys.Signer(), Verifier: in.keys.Verifier()}); err != nil {
+	jc := journal.Config{Dir: dir + "/journal", Database: f.database, Dial: (&net.Dialer{}).DialContext, Tenant: acme, Signer: in.keys.Signer(), Verifier: in.keys.Verifier()}
+	if in.journal, err = journal.Open(t.Context(), jc); err != nil {
 		t.Fatal(err)
 	}
 	cfg := Config{Tenant: acme, Journal: in.journal, Keys: in.keys, Logger: slog.New(slog.DiscardHandler), Receipts: 20 * time.Millisecond, Grace: time.Hour,

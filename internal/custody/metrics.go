@@ -1,6 +1,10 @@
 package custody
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/isogate/isogate"
+)
 
 // Metrics counts what the outside holds, by destination. It is registered as a whole.
 type Metrics struct {
@@ -31,6 +35,13 @@ func NewMetrics() *Metrics {
 
 func (m *Metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{m.out, m.overdue, m.valid, m.broken, m.erasures, m.made, m.receipts, m.refused, m.fetches}
+}
+
+// forget drops what is said of a destination that has no landing and no keys out.
+func (m *Metrics) forget(d isogate.Destination) {
+	for _, g := range []*prometheus.GaugeVec{m.out, m.overdue, m.valid, m.broken, m.erasures} {
+		g.DeleteLabelValues(string(d))
+	}
 }
 
 // Describe implements [prometheus.Collector].

@@ -27,22 +27,24 @@ func (c *Custody) Run(ctx context.Context) error {
 	if err == nil {
 		err = c.cfg.Journal.Follow(ctx, isogate.KindLanding, from, follow, c.take)
 	}
-	ended := ctx.Err() != nil
+	if ctx.Err() != nil {
+		err = nil // it ended as it was to
+	} else {
+		err = fmt.Errorf("custody: the journal cannot be followed: %w", err)
+	}
 	stop()
 	<-done
 	for _, s := range *c.sites.Load() {
 		s.hold.drop()
 	}
-	if ended {
-		return nil
-	}
-	return fmt.Errorf("custody: the journal cannot be followed: %w", err)
+	return err
 }
 
 // tendAll tends each landing for as long as it is in force.
 func (c *Custody) tendAll(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
+	all.Go(func() { c.orphans(ctx) })
 	tended := map[isogate.Destination]*tending{}
 	for {
 		sites := *c.sites.Load()
@@ -152,7 +154,10 @@ func (c *Custody) tend(ctx context.Context, d isogate.Destination) {
 				c.cfg.Logger.Warn("a landing's receipts cannot be had", slog.String("destination", string(d)), slog.Any("error", err))
 			}
 			c.endAgain(ctx, s)
-			c.late(ctx, s)
+			if c.late(ctx, d) {
+				signal(s.hold.ask)
+			}
+			c.askAbout(ctx, s, c.cfg.Now().Add(-c.cfg.Grace))
 			c.eraseAgain(ctx, s)
 		}
 		if ctx.Err() != nil {
@@ -176,10 +181,10 @@ func (c *Custody) tend(ctx context.Context, d isogate.Destination) {
 }
 
 func (c *Custody) count(s *site) {
-	var out, late, open int
+	c.countKeys(s.Destination)
+	var open int
 	var broken string
 	c.read(func(st *State) {
-		out, late, _ = st.Out(s.Destination, c.cfg.Now().Add(-c.cfg.Grace))
 		broken = st.Head(s.chain).Broken
 		for _, e := range st.erasures {
 			if e.Destination == s.Destination && e.State != ErasureConfirmed {
@@ -188,8 +193,6 @@ func (c *Custody) count(s *site) {
 		}
 	})
 	m, d := c.cfg.Metrics, string(s.Destination)
-	m.out.WithLabelValues(d).Set(float64(out))
-	m.overdue.WithLabelValues(d).Set(float64(late))
 	m.erasures.WithLabelValues(d).Set(float64(open))
 	v := 0.0
 	if broken != "" {
@@ -202,8 +205,8 @@ func (c *Custody) count(s *site) {
 // keep them.
 const giveUp = 30 * 24 * time.Hour
 
-// late records which receipts are overdue, once, and asks the landing about them.
-func (c *Custody) late(ctx context.Context, s *site) {
+// late records which receipts are overdue, once, and reports whether there may be more.
+func (c *Custody) late(ctx context.Context, d isogate.Destination) (more bool) {
 	by := c.cfg.Now().Add(-c.cfg.Grace)
 	for _, x := range []struct {
 		act, reason string
@@ -214,7 +217,7 @@ func (c *Custody) late(ctx context.Context, s *site) {
 		{ActOverdue, "the landing has not stated in time that they are destroyed", by, func(k Key) bool { return !k.Noted }},
 	} {
 		var late []Key
-		c.read(func(st *State) { late = st.Late(s.Destination, x.by, keysPerEntry, x.which) })
+		c.read(func(st *State) { late = st.Late(d, x.by, keysPerEntry, x.which) })
 		if len(late) == 0 {
 			continue
 		}
@@ -222,21 +225,67 @@ func (c *Custody) late(ctx context.Context, s *site) {
 		for i, k := range late {
 			ids[i] = k.ID
 		}
-		e := keysEntry(x.act, s.Destination, ids, x.reason)
+		e := keysEntry(x.act, d, ids, x.reason)
 		if err := c.cfg.Journal.Append(ctx, e); err != nil {
 			if ctx.Err() == nil {
-				c.cfg.Logger.Error("it could not be recorded that receipts are overdue", slog.String("destination", string(s.Destination)), slog.Any("error", err))
+				c.cfg.Logger.Error("it could not be recorded that receipts are overdue", slog.String("destination", string(d)), slog.Any("error", err))
 			}
-			return
+			return false
 		}
-		c.cfg.Logger.Error("receipts are overdue: a landing has not stated that seal keys are destroyed", slog.String("destination", string(s.Destination)),
+		c.cfg.Logger.Error("receipts are overdue: a landing has not stated that seal keys are destroyed", slog.String("destination", string(d)),
 			slog.Int("keys", len(ids)), slog.String("entry", string(e.ID)))
 		c.folded(ctx, e.Seq)
-		if len(late) == keysPerEntry {
-			signal(s.hold.ask)
+		more = more || len(late) == keysPerEntry
+	}
+	return more
+}
+
+// orphans sees to the keys that are out to destinations which have no landing any
+// more: nobody is left who could state that they are destroyed.
+func (c *Custody) orphans(ctx context.Context) {
+	tick := time.NewTicker(c.cfg.Receipts)
+	defer tick.Stop()
+	known := map[isogate.Destination]bool{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if !c.caughtUp() {
+			continue
+		}
+		sites := *c.sites.Load()
+		c.read(func(st *State) {
+			for at := range st.places {
+				if sites[at.destination] == nil {
+					known[at.destination] = true
+				}
+			}
+		})
+		for d := range known {
+			var out int
+			if sites[d] == nil {
+				c.late(ctx, d)
+				out = c.countKeys(d)
+			}
+			if out == 0 {
+				delete(known, d)
+			}
+			if out == 0 && sites[d] == nil {
+				c.cfg.Metrics.forget(d)
+			}
 		}
 	}
-	c.askAbout(ctx, s, by)
+}
+
+// countKeys sets the metrics of the keys that are out.
+func (c *Custody) countKeys(d isogate.Destination) (out int) {
+	var late int
+	c.read(func(st *State) { out, late, _ = st.Out(d, c.cfg.Now().Add(-c.cfg.Grace)) })
+	c.cfg.Metrics.out.WithLabelValues(string(d)).Set(float64(out))
+	c.cfg.Metrics.overdue.WithLabelValues(string(d)).Set(float64(late))
+	return out
 }
 
 // askAbout has the landing state about keys that are due whether it has them: one

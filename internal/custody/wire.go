@@ -130,7 +130,7 @@ type receiptList struct {
 }
 
 func (c *Custody) receiptsAfter(ctx context.Context, s *site, n uint64) (l receiptList, err error) {
-	return l, c.ask(ctx, s, "receipts", "GET", "/.isogate/receipts?after="+strconv.FormatUint(n, 10), nil, &l)
+	return l, c.ask(ctx, s, "receipts", "GET", "/.isogate/receipts?limit=50&after="+strconv.FormatUint(n, 10), nil, &l)
 }
 
 // endSession tells a landing that a session is over.

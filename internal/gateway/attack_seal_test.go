@@ -229,6 +229,31 @@ func TestAttackForgedLandingFields(t *testing.T) {
 	})
 }
 
+// ATTACK: a pack lets a first segment of the path pass as it is. A caller writes
+// the landing's own prefix there, and the landing takes the request for the
+// gateway's: it hands out the tenant's register, ends sessions, orders erasures.
+// THIS TEST VERIFIES that no spelling of such a path leaves for a landing.
+//
+// promise: P17
+func TestAttackTheLandingsOwnPaths(t *testing.T) {
+	w, _ := sealedWorld(t, func(c *isogatetest.Config) {
+		c.Pack["destinations.yaml"] = strings.Replace(c.Pack["destinations.yaml"], "/base", "", 1)
+		c.Pack["transits/tickets.yaml"] = strings.Replace(c.Pack["transits/tickets.yaml"], `"GET /v1/users/{account}/tickets"`, `"GET /v1/users/{account}/tickets", "GET /{tab}/{thing}", "GET /{tab}"`, 1)
+		c.Pack["transits/tickets.yaml"] = strings.Replace(c.Pack["transits/tickets.yaml"], "path: {account:", "path: {tab: system.metadata, thing: system.metadata, account:", 1)
+	})
+	for _, path := range []string{"/.isogate/receipts", "/%2eisogate/receipts", "/.is%6fgate/register", "/.ISOGATE/receipts", "/.isogate", "/.isogate;x=1/receipts", "/.isogate%3f/receipts"} {
+		resp, body := call(t, w.Client(isogatetest.Product), "GET", w.URL(path), "")
+		if resp.StatusCode/100 != 4 {
+			t.Errorf("%s: %s %s", path, resp.Status, body)
+		}
+	}
+	if got := w.Far.Received(); len(got) != 0 {
+		t.Errorf("%s left", got[0].Target)
+	}
+	resp, body := call(t, w.Client(isogatetest.Product), "GET", w.URL("/isogate/receipts"), "")
+	wantStatus(t, resp, body, 200, "")
+}
+
 // ATTACK: the far side answers a request of one session with seals of another,
 // which it has kept, or puts a seal into the address of a redirect.
 // THIS TEST VERIFIES that the gateway opens seals of this request's own keys

@@ -84,7 +84,7 @@ func BenchmarkTenFields(b *testing.B) {
 			files["transits/tickets.yaml"] = strings.Replace(files["transits/tickets.yaml"], "consent: none\n", "consent: none\nsession: header X-Session\n", 1)
 			files["transits/tickets.yaml"] = strings.Replace(files["transits/tickets.yaml"], "  release:\n", "  release:\n"+rule, 1)
 			delete(files, "transits/private.yaml")
-			w := isogatetest.New(b, isogatetest.Config{Pack: files, Landings: l})
+			w := isogatetest.New(b, isogatetest.Config{Pack: files, Landings: l.inside})
 			w.Far.Answer(l.pass)
 			body := []byte(`{"people":[` + strings.Repeat(`{"nick":"countess of lovelace","state":"open","text":"some more words to be read"},`, 10) + `{}],"state":"open"}`)
 			send := sender(b, w, body, http1.Field{Name: "X-Session", Value: "one"})

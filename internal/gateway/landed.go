@@ -3,6 +3,7 @@ package gateway
 import (
 	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/http1"
@@ -33,6 +34,15 @@ var landingCodes = map[string]landingSays{
 	"too-large":           {detail: "the request is too large for the landing"},
 	"draining":            {detail: "the landing is being stopped; send the request again"},
 	"not-found":           {detail: "the path is the landing's own"},
+}
+
+// landingsOwn reports whether a path, in canonical percent-encoding, is one of
+// those by which receipts are fetched, sessions ended and erasures ordered. A
+// landing knows us by our certificate: a caller that came there through us would
+// speak for the tenant.
+func landingsOwn(path []byte) bool {
+	const own = "/.isogate"
+	return len(path) >= len(own) && strings.EqualFold(string(path[:len(own)]), own)
 }
 
 // codeServiceFailed is the landing's word for a service that did not answer: what

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/gateway"
 	"github.com/isogate/isogate/internal/isogatetest"
 	"github.com/isogate/isogate/internal/obfuscate"
 	"github.com/isogate/isogate/internal/seal"
@@ -318,7 +319,7 @@ match: [POST /v1/tickets, PUT /v1/tickets, "GET /v1/users/{account}/tickets", "P
 request:
   contract: ticket
   release:
-    - {label: personal.contact.email, as: allow, handling: persisted, because: Tickets need an address, owner: team-a, until: 2099-01-01}
+    - {label: personal.contact.email, as: allow, handling: persisted, because: "Tickets, comments; \"need\" an address", owner: team-a, until: 2099-01-01}
     - {label: personal.name.display, as: allow, handling: temporary, ttl: 5m, because: Shown to agents, owner: team-a, until: 2099-01-01}
     - {label: personal.name.nickname, as: allow, handling: transit-only, because: Shown to agents, owner: team-a, until: 2099-01-01}
     - {label: personal.demographic.birth_date, as: seal, handling: transit-only, because: Shown to agents, owner: team-a, until: 2099-01-01}
@@ -336,11 +337,13 @@ response: {restore: true, max: 1MiB}
 	return files
 }
 
+func (l *landing) inside(*isogatetest.World) gateway.Landings { return l }
+
 // sealedWorld is a world with a landing before its far side.
 func sealedWorld(t testing.TB, change func(*isogatetest.Config)) (*isogatetest.World, *landing) {
 	t.Helper()
 	l := newLanding(t)
-	cfg := isogatetest.Config{Pack: sealedPack(l.vkey), Landings: l}
+	cfg := isogatetest.Config{Pack: sealedPack(l.vkey), Landings: l.inside}
 	if change != nil {
 		change(&cfg)
 	}

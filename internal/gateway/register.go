@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/http1"
@@ -76,8 +77,22 @@ func (r *registerRows) add(s *sealing, v *isogate.Verdict, val isogate.Value) *r
 	case len(r.rows) == seal.MaxRegisterRows:
 		return registerSize(fmt.Sprintf("there are more than %d", seal.MaxRegisterRows))
 	}
-	r.rows = append(r.rows, seal.RegisterRow{Label: v.Label, ID: token, Because: s.p.transit.Because(v.Rule), Rule: v.Rule})
+	row := seal.RegisterRow{Label: v.Label, ID: token, Subject: token, Because: shortened(s.p.transit.Because(v.Rule), seal.MaxBecause), Rule: shortened(v.Rule, seal.MaxRule)}
+	if err := row.Check(); err != nil {
+		return &refusal{status: 422, code: "content", detail: "an identifier cannot be registered: " + err.Error()}
+	}
+	r.rows = append(r.rows, row)
 	return nil
+}
+
+// shortened is a text of the pack's as it fits into the register: cut, and not in
+// the middle of a character.
+func shortened(s string, most int) string {
+	for len(s) > most {
+		_, n := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-n]
+	}
+	return s
 }
 
 func registerSize(why string) *refusal {
@@ -90,19 +105,16 @@ func (r *registerRows) appendHeader(header http1.Fields) (http1.Fields, *refusal
 	if len(r.rows) == 0 {
 		return header, nil
 	}
-	var value []byte
+	list := members{name: seal.HeaderRegister, header: header}
 	for i := range r.rows {
 		row := &r.rows[i]
-		if row.Subject = r.subject; row.Subject == "" || r.several {
-			row.Subject = row.ID
+		if r.subject != "" && !r.several {
+			row.Subject = r.subject
 		}
-		if i > 0 {
-			value = append(value, ", "...)
-		}
-		value = seal.AppendRegister(value, row)
-		if len(value) > seal.MaxRegisterBytes {
+		list.next = seal.AppendRegister(list.next[:0], row)
+		if list.add(); list.size+2*i > seal.MaxRegisterBytes { // with what joins them
 			return header, registerSize("they make more than 32 KiB")
 		}
 	}
-	return append(header, http1.Field{Name: seal.HeaderRegister, Value: string(value)}), nil
+	return list.end(), nil
 }

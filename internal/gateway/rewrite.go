@@ -79,6 +79,9 @@ func (p *passage) rewriteTarget() *refusal {
 	if err != nil {
 		return contentRefused("path", err)
 	}
+	if p.target.landing && landingsOwn(p.url) {
+		return &refusal{status: 403, code: "no-transit", detail: "the path is the landing's own, by which the gateway itself speaks with it; no transit leads there"}
+	}
 	if raw := p.x.Request.RawQuery; raw != "" {
 		mark := len(p.url)
 		p.url = append(p.url, '?')

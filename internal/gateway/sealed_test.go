@@ -98,7 +98,7 @@ func TestWhatDoesNotStayLeavesSealed(t *testing.T) {
 		t.Fatalf("registered: %+v", l.rows)
 	}
 	row := l.rows[0]
-	if row.Label != "personal.contact.email" || row.Subject != row.ID || row.Because != "Tickets need an address" || !strings.Contains(row.Rule, "transits/tickets.yaml:") {
+	if row.Label != "personal.contact.email" || row.Subject != row.ID || row.Because != `Tickets, comments; "need" an address` || !strings.Contains(row.Rule, "transits/tickets.yaml:") {
 		t.Errorf("registered: %+v", row)
 	}
 	if label, value := revealToken(t, w, row.ID); label != "personal.contact.email" || value != "ada@acme.example" {
@@ -381,6 +381,36 @@ func TestWhatHasALandingNeedsItsKeys(t *testing.T) {
 	cfg := gateway.Config{Journal: w.Journal, Rules: w.Rules(), Landings: nil}
 	if _, err := gateway.New(cfg); err == nil || !strings.Contains(err.Error(), "Landings") {
 		t.Errorf("a gateway without Landings: %v", err)
+	}
+}
+
+func TestManyKeysFitReceiversLines(t *testing.T) {
+	labels := []string{"personal.work.job_title", "personal.demographic.gender", "personal.location.country", "personal.preference.locale", "personal.preference.time_zone",
+		"personal.image.url", "personal.device.id", "personal.activity.time", "personal.note", "personal.financial.card"}
+	var fields, rules, body strings.Builder
+	for i, l := range labels {
+		_, _ = fmt.Fprintf(&fields, "  k%d: %s\n", i, l)
+		_, _ = fmt.Fprintf(&rules, "    - {label: %s, as: seal, handling: temporary, ttl: %dm, because: Shown to agents, owner: team-a, until: 2099-01-01}\n", l, i+1)
+		_, _ = fmt.Fprintf(&body, `"k%d":"countess",`, i)
+	}
+	w, l := sealedWorld(t, func(c *isogatetest.Config) {
+		c.Pack["contracts/ticket.yaml"] += fields.String()
+		c.Pack["transits/tickets.yaml"] = strings.Replace(c.Pack["transits/tickets.yaml"], "  release:\n", "  release:\n"+rules.String(), 1)
+	})
+	resp, text := post(t, w, "{"+body.String()+`"state":"open"}`)
+	wantStatus(t, resp, text, 200, "")
+	r := w.Far.Received()[0]
+	if n := strings.Count(l.opens(string(r.Body)), "countess"); n != len(labels) || wrappedIn(l.arrivals[0]) != len(labels)+1 {
+		t.Errorf("%d values can be opened, %d keys came", n, wrappedIn(l.arrivals[0]))
+	}
+	lines := r.Header.Values(seal.HeaderSeal)
+	for _, line := range lines {
+		if len(line) > 8<<10 {
+			t.Errorf("a line has %d bytes", len(line))
+		}
+	}
+	if len(lines) < 2 {
+		t.Errorf("%d lines", len(lines))
 	}
 }
 

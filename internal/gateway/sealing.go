@@ -226,16 +226,46 @@ func (s *sealing) appendHeader(header http1.Fields) http1.Fields {
 	if len(s.keys) == 0 {
 		return header
 	}
-	var value []byte
+	list := members{header: header, name: seal.HeaderSeal}
 	for i := range s.keys {
-		if i > 0 {
-			value = append(value, ", "...)
-		}
 		sealer := s.keys[i].passage.Sealer()
 		s.keys[i].unclaimed = !sealer.Held()
-		value = sealer.AppendHeader(value)
+		list.next = sealer.AppendHeader(list.next[:0])
+		list.add()
 	}
-	return append(header, http1.Field{Name: seal.HeaderSeal, Value: string(value)})
+	return list.end()
+}
+
+// members writes the members of an RFC 9651 list into as many field lines as
+// receivers with a limit for a line need.
+type members struct {
+	header http1.Fields
+	name   string
+	line   []byte
+	next   []byte // the member to add
+	size   int    // bytes of all members
+}
+
+// maxMembers is the longest line, in bytes, that several members share: half of
+// what http1 takes, and what other receivers often do.
+const maxMembers = 8 << 10
+
+func (m *members) add() {
+	m.size += len(m.next)
+	if len(m.line) > 0 && len(m.line)+2+len(m.next) > maxMembers {
+		m.end()
+	}
+	if len(m.line) > 0 {
+		m.line = append(m.line, ", "...)
+	}
+	m.line = append(m.line, m.next...)
+}
+
+// end writes the line at hand.
+func (m *members) end() http1.Fields {
+	m.header = append(m.header, http1.Field{Name: m.name, Value: string(m.line)})
+	m.line = m.line[:0]
+	return m.header
 }
 
 // OpenSeal implements [seal.Opener] for the keys of this very request.

@@ -82,8 +82,13 @@ type Config struct {
 	Allow []netip.Prefix
 	// Region is the tenant's.
 	Region string
-	// Landings is what the gateway knows of landings; needed for a pack that has one.
-	Landings gateway.Landings
+	// Landings makes what the gateway knows of landings; needed for a pack that has
+	// one. Journal, Keys and Outside of the world are there by then.
+	Landings func(*World) gateway.Landings
+	// FarAt is where FarHost is, as IP:port; "" is the world's Far.
+	FarAt string
+	// ID is the SPIFFE id that the gateway shows to destinations; "" shows none.
+	ID string
 	// Outside is the authority of destinations that the gateway trusts; nil is one of
 	// the world's own.
 	Outside *Authority
@@ -184,8 +189,16 @@ func New(tb TB, cfg Config) *World {
 	}
 	gc := gateway.Config{
 		Journal: taker, Rules: w.Rules(), Logger: w.cfg.Logger, Metrics: metrics, Now: w.cfg.Now,
-		Hold: w.cfg.Hold, Limits: cfg.Limits, Landings: cfg.Landings,
+		Hold: w.cfg.Hold, Limits: cfg.Limits,
 		Client: &http1.Client{Timeouts: cfg.Client, Dial: dialer.DialContext, TLS: &tls.Config{RootCAs: outside.Pool(), MinVersion: tls.VersionTLS12}},
+	}
+	if cfg.ID != "" {
+		cert, err := outside.Issue(Leaf{Name: "gateway", SPIFFE: cfg.ID})
+		w.must(err)
+		gc.Client.TLS.Certificates = []tls.Certificate{cert}
+	}
+	if cfg.Landings != nil {
+		gc.Landings = cfg.Landings(w)
 	}
 	if len(cfg.Apps) > 0 || cfg.Ledger != nil {
 		w.Apps = newApps(w, &gc)
@@ -250,8 +263,12 @@ func (w *World) Rules() *gateway.Rules {
 	w.tb.Helper()
 	pack, err := policy.Load(w.PackDir)
 	w.must(err)
+	at := w.cfg.FarAt
+	if at == "" {
+		at = w.Far.Address()
+	}
 	r, err := gateway.NewRules(gateway.RulesConfig{Tenant: Tenant, Plan: pack.Plan(), Sources: w.sources, Keys: w.Keys,
-		Hosts: map[string]string{FarHost: w.Far.Address()}, Region: w.cfg.Region})
+		Hosts: map[string]string{FarHost: at}, Region: w.cfg.Region})
 	w.must(err)
 	return r
 }

@@ -258,6 +258,45 @@ func TestFollowIsToldAtOnce(t *testing.T) {
 	})
 }
 
+// A landing entry that somebody waits for is told at once; others may wait for the
+// next look, and are told with it.
+func TestFollowHearsOfLandings(t *testing.T) {
+	conformance(t, func(t *testing.T, fresh func(testing.TB) site) {
+		j, _ := open(t, fresh(t).config(newKey(t, "isogate/acme")))
+		told, looks := make(chan isogate.Entry, 64), make(chan struct{}, 64)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- j.Follow(ctx, isogate.KindLanding, 0, time.Hour, func(b Batch) error {
+				for _, e := range b.Entries {
+					told <- e
+				}
+				looks <- struct{}{}
+				return nil
+			})
+		}()
+		<-looks
+		if err := j.AppendLater(&isogate.Entry{Kind: isogate.KindLanding, Act: "later"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.queue.flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Append(t.Context(), &isogate.Entry{Kind: isogate.KindLanding, Act: "now"}); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"later", "now"} {
+			if e := <-told; e.Act != want {
+				t.Errorf("told of %q, want %q", e.Act, want)
+			}
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Accident: the journal is put back while somebody follows it. This test verifies
 // that a follower does not go on as if what it was told were still so.
 func TestFollowNoticesPutBack(t *testing.T) {

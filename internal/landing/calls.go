@@ -35,7 +35,7 @@ func (l *Landing) gatewayCall(x *http1.Exchange, tenant isogate.Tenant, path str
 		if method != "GET" {
 			return wrongMethod()
 		}
-		respond(x, 200, seal.MediaType, l.cfg.Vault.Statement())
+		respond(x, seal.MediaType, l.cfg.Vault.Statement())
 		return nil
 	case path == "receipts":
 		if method != "GET" {
@@ -65,7 +65,7 @@ func (l *Landing) gatewayCall(x *http1.Exchange, tenant isogate.Tenant, path str
 		if !ok {
 			return notFound()
 		}
-		return respondJSON(x, 200, erasureAnswer{erasure, state})
+		return respondJSON(x, erasureAnswer{erasure, state})
 	}
 	return notFound()
 }
@@ -97,7 +97,7 @@ func (l *Landing) receiptsCall(x *http1.Exchange, tenant isogate.Tenant) *refusa
 	for i, n := range notes {
 		body.Receipts[i] = string(n)
 	}
-	return respondJSON(x, 200, body)
+	return respondJSON(x, body)
 }
 
 // endCall ends a session, or keys of which a receipt is overdue.
@@ -109,7 +109,7 @@ func (l *Landing) endCall(x *http1.Exchange, tenant isogate.Tenant) *refusal {
 	if r := readJSON(x, &body); r != nil {
 		return r
 	}
-	ended := 0
+	var ended int
 	switch {
 	case body.Session != "" && body.Keys != nil, body.Session == "" && len(body.Keys) == 0, len(body.Keys) > maxEndKeys:
 		return malformed("either session or keys is needed, of which there may be 500")
@@ -120,7 +120,7 @@ func (l *Landing) endCall(x *http1.Exchange, tenant isogate.Tenant) *refusal {
 	default:
 		ended = l.cfg.Vault.EndSession(tenant, body.Session, seal.CauseEnded)
 	}
-	return respondJSON(x, 200, map[string]int{"ended": ended})
+	return respondJSON(x, map[string]int{"ended": ended})
 }
 
 func (l *Landing) registerCall(x *http1.Exchange, tenant isogate.Tenant) *refusal {
@@ -156,7 +156,7 @@ func (l *Landing) registerCall(x *http1.Exchange, tenant isogate.Tenant) *refusa
 	for _, r := range rows {
 		body.Rows = append(body.Rows, shown{r.Label, r.ID, r.Subject, r.Because, r.Rule, r.entry, r.since, r.last})
 	}
-	return respondJSON(x, 200, body)
+	return respondJSON(x, body)
 }
 
 type erasureAnswer struct {
@@ -192,7 +192,7 @@ func (l *Landing) eraseCall(x *http1.Exchange, tenant isogate.Tenant) *refusal {
 	case err != nil:
 		return l.broken("an erasure cannot be written down", err)
 	}
-	return respondJSON(x, 200, erasureAnswer{body.ID, state})
+	return respondJSON(x, erasureAnswer{body.ID, state})
 }
 
 func validErasure(s string) bool {
@@ -275,16 +275,16 @@ func readBody(x *http1.Exchange, most int64) ([]byte, *refusal) {
 	return text, nil
 }
 
-func respondJSON(x *http1.Exchange, status int, body any) *refusal {
+func respondJSON(x *http1.Exchange, body any) *refusal {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return &refusal{status: 500, code: codeInternal, detail: "the answer could not be written"}
 	}
-	respond(x, status, "application/json", append(text, '\n'))
+	respond(x, "application/json", append(text, '\n'))
 	return nil
 }
 
-func respond(x *http1.Exchange, status int, media string, body []byte) {
-	_ = x.Respond(status, http1.Fields{{Name: "Content-Type", Value: media}, {Name: "Cache-Control", Value: "no-store"},
+func respond(x *http1.Exchange, media string, body []byte) {
+	_ = x.Respond(200, http1.Fields{{Name: "Content-Type", Value: media}, {Name: "Cache-Control", Value: "no-store"},
 		{Name: "X-Content-Type-Options", Value: "nosniff"}}, body) // whoever asked is gone; there is nobody to tell
 }

@@ -102,11 +102,10 @@ type jobKey struct {
 // job is an erasure that is not done, or whose end nobody was told of.
 type job struct {
 	task
-	removed int64
-	valued  bool      // its rows have their values
-	tries   int       // calls that brought nothing
-	next    time.Time // when to call again
-	called  time.Time // when the newest call began
+	valued bool      // its rows have their values
+	tries  int       // calls that brought nothing
+	next   time.Time // when to call again
+	called time.Time // when the newest call began
 }
 
 func newErasures(l *Landing, s *store) (*erasures, error) {
@@ -270,8 +269,10 @@ func (e *erasures) round(ctx context.Context) time.Duration {
 		if j.valued && e.cfg.URL != "" {
 			wait = min(wait, j.next.Sub(now))
 		}
-		if !j.overdue {
-			wait = min(wait, e.cfg.EscalateAfter-now.Sub(j.asked))
+		if left := e.cfg.EscalateAfter - now.Sub(j.asked); !j.overdue && left > 0 {
+			wait = min(wait, left)
+		} else if !j.overdue {
+			wait = min(wait, time.Second) // it could not be written down; again soon
 		}
 	}
 	return max(wait, 10*time.Millisecond)

@@ -288,6 +288,16 @@ func TestRegisterTogether(t *testing.T) {
 	if n := r.counts["acme"]; n != 100 {
 		t.Errorf("it counts %d", n)
 	}
+	// What is being erased is written down each time that it comes.
+	being := []identifier{{Label: email, ID: "igt1c8"}}
+	r.opened("acme", being)
+	if err := r.put(context.Background(), "acme", "again", rows(8)); err != nil {
+		t.Fatal(err)
+	}
+	r.closed("acme", being)
+	if got, err := s.list(context.Background(), "acme", "", "igt1c8", place{}, 10); err != nil || got[0].entry != "again" {
+		t.Errorf("the register has %+v, %v", got, err)
+	}
 	if err := s.db.Close(); err != nil {
 		t.Fatal(err)
 	}

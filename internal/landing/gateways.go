@@ -216,7 +216,7 @@ func relay(x *http1.Exchange, in *http1.Incoming, header http1.Fields) error {
 			}
 		}
 		switch {
-		case err == io.EOF: //nolint:errorlint // http1 returns it as it is
+		case err == io.EOF:
 			return w.Close()
 		case err != nil:
 			return err

@@ -203,6 +203,11 @@ func TestRegister(t *testing.T) {
 	row := func(l isogate.Label, id string) string {
 		return string(seal.AppendRegister(nil, &seal.RegisterRow{Label: l, ID: "igt1c" + id, Subject: "igt1csubject", Because: "Primary identifier", Rule: "transits/x.yaml:7"}))
 	}
+	w.far.answers(func(rw http.ResponseWriter, _ *http.Request, _ string) {
+		if rows, err := w.l.register.store.list(t.Context(), "acme", "", "", place{}, 10); err != nil || len(rows) != 2 {
+			t.Errorf("when the service gets it, the register has %v, %v", rows, err)
+		}
+	})
 	if r := w.send(g, "a", nil, seal.HeaderRegister, row(email, "aaaa")+", "+row(email, "bbbb")); r.status != 200 {
 		t.Fatalf("answered %d %s", r.status, r.body)
 	}

@@ -60,7 +60,7 @@ func shownPage(t testing.TB, in string, o seal.Opener) string {
 	if outs[0] != outs[1] || outs[0] != outs[2] {
 		t.Fatalf("the page depends on the pieces that it comes in:\n%q\n%q\n%q", outs[0], outs[1], outs[2])
 	}
-	for i := range len(in) {
+	for i := 0; i < len(in); i += 3 {
 		p := reveal(io.MultiReader(strings.NewReader(in[:i]), strings.NewReader(in[i:])), asPage, o)
 		if out, err := io.ReadAll(p); err != nil || string(out) != outs[0] {
 			t.Fatalf("the page depends on where it is cut (%d): %q", i, out)
@@ -170,7 +170,7 @@ func TestMarkupAgreesWithAnotherTokenizer(t *testing.T) {
 		"<xmp>", "</xmp >", "<noscript>", "</noscript>", "<!doctype html>", "§", "§", "§", "S§T", "<iframe>", "</iframe>", "&lt;"}
 	rng := rand.New(rand.NewPCG(1, 2))
 	plainOnes := 0
-	for range 60_000 {
+	for range 30_000 {
 		var b strings.Builder
 		for range 1 + rng.IntN(14) {
 			b.WriteString(parts[rng.IntN(len(parts))])
@@ -197,7 +197,7 @@ func TestMarkupAgreesWithAnotherTokenizer(t *testing.T) {
 			}
 		}
 	}
-	if plainOnes < 10_000 {
+	if plainOnes < 5_000 {
 		t.Fatalf("only %d places were taken for text; the test tests nothing", plainOnes)
 	}
 }
@@ -221,8 +221,7 @@ func theirReading(page string) (plain []bool) {
 			}
 		case html.StartTagToken, html.SelfClosingTagToken:
 			name, more := z.TagName()
-			got := bytes.Count(name, []byte("§"))
-			marks := make([]bool, got)
+			marks := slices.Repeat([]bool{false}, bytes.Count(name, []byte("§")))
 			for more {
 				var k, v []byte
 				k, v, more = z.TagAttr()

@@ -27,6 +27,7 @@ import (
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/http1"
+	"github.com/isogate/isogate/internal/seal"
 	"github.com/isogate/isogate/internal/vault"
 )
 
@@ -203,7 +204,9 @@ func (l *Landing) ServeGateways(ctx context.Context, ln net.Listener, config *tl
 	config = config.Clone()
 	config.ClientAuth = tls.RequireAndVerifyClientCert
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS13)
-	return l.server(gatewayEdge{l}, config).Serve(ctx, ln)
+	s := l.server(gatewayEdge{l}, config)
+	s.Limits.Line, s.Limits.Header = seal.MaxFields, http1.DefaultHeader+seal.MaxFields // all members may be in one line
+	return s.Serve(ctx, ln)
 }
 
 // ServeViewers serves the viewers' edge. Without TLS it only listens on loopback:

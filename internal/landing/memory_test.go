@@ -115,8 +115,8 @@ func memory(t *testing.T, pid int, secrets ...string) (found map[string]int) {
 	for line := range strings.Lines(string(maps)) {
 		var from, to int64
 		var perms string
-		if n, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &perms); n != 3 || err != nil || perms[0] != 'r' {
-			continue
+		if n, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &perms); n != 3 || err != nil || !strings.HasPrefix(perms, "rw") || to-from > 512<<20 {
+			continue // nothing was written there; or it is the race detector's
 		}
 		text := make([]byte, to-from)
 		n, _ := mem.ReadAt(text, from) // some mappings cannot be read
@@ -188,7 +188,8 @@ func TestNothingShownStaysInMemory(t *testing.T) {
 	}
 
 	g := w.gateway("acme")
-	statement, err := seal.OpenStatement([]byte(w.do(g, "GET", "https://"+w.gateways+"/.isogate/statement", "").body), w.verifier)
+	signed := w.do(g, "GET", "https://"+w.gateways+"/.isogate/statement", "").body
+	statement, err := seal.OpenStatement([]byte(signed), w.verifier)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,18 +234,20 @@ func TestNothingShownStaysInMemory(t *testing.T) {
 	if r := w.do(g, "POST", "https://"+w.gateways+"/.isogate/sessions/end", `{"session":"`+session+`"}`, "Content-Type", "application/json"); r.body != "{\"ended\":1}\n" {
 		t.Fatalf("the session did not end: %s", r.body)
 	}
-	if found := memory(t, cmd.Process.Pid, string(portal), igs[0]); found[string(portal)] == 0 {
-		t.Fatalf("the test does not see memory: %v", found)
-	}
-	looked := make([]string, 0, 2*len(secrets))
+	held := signed[len(signed)-40:] // of the statement, which the landing has
+	looked := append(make([]string, 0, 2*len(secrets)+1), held)
 	for _, s := range secrets {
 		looked = append(looked, s[:16], s[len(s)-16:])
 	}
 	for s, n := range memory(t, cmd.Process.Pid, looked...) {
-		if n > 0 {
+		if s == held && n == 0 {
+			t.Error("the test does not see the memory in which things are")
+		}
+		if s != held && n > 0 {
 			t.Errorf("%s is %d times in memory", s, n)
 		}
 	}
+	looked = looked[1:]
 	err = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

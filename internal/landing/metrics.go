@@ -55,6 +55,6 @@ func (l *Landing) overMeasure(viewer string) {
 
 // broken logs what failed here and says so to whoever asked, without the cause.
 func (l *Landing) broken(what string, err error) *refusal {
-	l.logger.Error(what, slog.Any("error", err))
+	l.logger.Error("something failed here", slog.String("what", what), slog.Any("error", err))
 	return &refusal{status: 503, code: codeInternal, detail: what + "; see the landing side's log", retry: 5}
 }

@@ -61,7 +61,7 @@ func reveal(r io.Reader, s shape, o seal.Opener) revealer {
 	case asPage:
 		return &page{src: r, opener: o, in: make([]byte, pieceSize)}
 	case asJSON:
-		return seal.RevealReader(r, obfuscate.JSON, o, false)
+		return jsonBody(r, o)
 	default:
 		return seal.RevealReader(r, obfuscate.Plain, o, false)
 	}

@@ -39,6 +39,7 @@ const (
 	codeUnauthorised    = "unauthorised"
 	codeTooMany         = "too-many-attempts"
 	codeCrossSite       = "cross-site"
+	codeWorker          = "worker"
 	codeInternal        = "internal"
 )
 

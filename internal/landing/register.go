@@ -26,6 +26,8 @@ const (
 	maxKnown = 200_000
 	// lazily is how often the times at which known identifiers came again are written down.
 	lazily = time.Minute
+	// maxListed is how many bytes of rows are listed at once, and one row more.
+	maxListed = 1 << 20
 )
 
 // register is which identifiers the service was given and keeps. What is in it was
@@ -335,11 +337,19 @@ func (r *register) list(ctx context.Context, t isogate.Tenant, label, id, cursor
 		after = place{parts[0], parts[1], parts[2]}
 	}
 	rows, err = r.store.list(ctx, t, label, id, after, limit+1)
-	if err != nil || len(rows) <= limit {
-		return rows, "", err
+	if err != nil {
+		return nil, "", err
 	}
-	rows = rows[:limit]
-	last := rows[limit-1]
+	n, size := 0, 0
+	for n < min(limit, len(rows)) && size < maxListed {
+		size += len(rows[n].ID) + len(rows[n].Subject) + len(rows[n].Because) + len(rows[n].Rule)
+		n++
+	}
+	if n == len(rows) {
+		return rows, "", nil
+	}
+	rows = rows[:n]
+	last := rows[n-1]
 	return rows, base64.RawURLEncoding.EncodeToString([]byte(string(last.Label) + "\x00" + last.ID + "\x00" + last.Subject)), nil
 }
 

@@ -66,7 +66,7 @@ func (l *Landing) serviceCall(x *http1.Exchange, path string) *refusal {
 	for _, t := range l.tenants {
 		n += l.cfg.Vault.EndSession(t, body.Session, seal.CauseEnded)
 	}
-	return respondJSON(x, 200, map[string]int{"ended": n})
+	return respondJSON(x, map[string]int{"ended": n})
 }
 
 // asService refuses who does not have the service's token.
@@ -150,7 +150,7 @@ func (l *Landing) open(x *http1.Exchange, w *Viewer) *refusal {
 	if err := v.record(x.Context()); err != nil {
 		return l.broken("what is shown cannot be written down, so that it is not shown", err)
 	}
-	respond(x, 200, "application/json", out)
+	respond(x, "application/json", out)
 	return nil
 }
 

@@ -104,15 +104,16 @@ func openStore(dir string) (_ *store, err error) {
 }
 
 func (s *store) migrate() error {
-	return s.write(context.Background(), func(tx *sql.Tx) error {
+	ctx := context.Background()
+	return s.write(ctx, func(tx *sql.Tx) error {
 		var app, version, tables int
-		if err := tx.QueryRow(`SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),
+		if err := tx.QueryRowContext(ctx, `SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),
 			(SELECT count(*) FROM sqlite_schema)`).Scan(&app, &version, &tables); err != nil {
 			return err
 		}
 		switch {
 		case tables == 0:
-			_, err := tx.Exec(fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 1; %s", application, schema))
+			_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 1; %s", application, schema))
 			return err
 		case app != application:
 			return errors.New("this is not a register; name another directory")

@@ -100,6 +100,9 @@ func splitCookies(header, name string) (ours, rest string) {
 //
 // promise: P41
 func (l *Landing) show(x *http1.Exchange) *refusal {
+	if x.Request.Header.Count("Service-Worker") > 0 {
+		return &refusal{status: 403, code: codeWorker, detail: "pages with sealed values have no service worker, which could keep them beyond the values' lives"}
+	}
 	c := l.who(x)
 	if c.viewer == nil && !l.cfg.Anonymous {
 		return l.askWho(x, c)
@@ -111,7 +114,7 @@ func (l *Landing) show(x *http1.Exchange) *refusal {
 	}
 	defer func() { _ = in.Body.Close() }()
 	l.sessionsEnded(in.Header, l.tenants...)
-	header := l.shown(x, in)
+	header := l.shown(in)
 	s := shapeOf(header)
 	switch {
 	case s == asItIs, in.Status == 204, in.Status == 304:
@@ -167,7 +170,7 @@ func (l *Landing) asked(x *http1.Exchange, c caller) *http1.Outgoing {
 
 // shown is the service's response head for a viewer. The service cannot set our
 // cookie: it would choose as whom somebody is signed in.
-func (l *Landing) shown(x *http1.Exchange, in *http1.Incoming) http1.Fields {
+func (l *Landing) shown(in *http1.Incoming) http1.Fields {
 	return slices.DeleteFunc(l.service.answer(in), func(f http1.Field) bool {
 		switch f.Name {
 		case "Accept-Ranges":
@@ -264,13 +267,13 @@ func (l *Landing) revealWhole(x *http1.Exchange, in *http1.Incoming, header http
 
 // revealedHeader makes the head that of a body with values in it: no cache keeps
 // it past their lives, nothing validates it, and no browser takes it for another
-// type than the values were escaped for.
+// type than the values were escaped for, or lets another site's page have it.
 func revealedHeader(h http1.Fields, s shape) http1.Fields {
 	out := make(http1.Fields, 0, len(h)+4)
 	for _, f := range h {
 		switch f.Name {
 		case "Cache-Control", "Pragma", "Expires", "Age", "Etag", "Last-Modified", "Digest", "Content-Digest", "Repr-Digest", "Content-Md5",
-			"X-Content-Type-Options", "Vary":
+			"X-Content-Type-Options", "Vary", "Cross-Origin-Resource-Policy":
 			continue
 		case "Content-Type":
 			if media, params, err := mime.ParseMediaType(f.Value); err == nil && s != asJSON && params["charset"] == "" {
@@ -282,6 +285,7 @@ func revealedHeader(h http1.Fields, s shape) http1.Fields {
 	}
 	return append(out,
 		http1.Field{Name: "Cache-Control", Value: "no-store"},
+		http1.Field{Name: "Cross-Origin-Resource-Policy", Value: "same-origin"},
 		http1.Field{Name: "Vary", Value: "*"},
 		http1.Field{Name: "X-Content-Type-Options", Value: "nosniff"})
 }

@@ -41,8 +41,14 @@ const (
 	CodeRegisterFull = "register-full" // no room for more identifiers
 )
 
-// MaxKeys is how many seal keys one request may use.
-const MaxKeys = 32
+// MaxKeys is how many seal keys one request may use. Each that the landing side
+// does not hold yet takes 1.8 KiB of the request's head.
+const MaxKeys = 16
+
+// MaxFields is more bytes than HeaderSeal and HeaderRegister of one request have
+// together: the landing side's limit for a head must leave room for it. Every
+// member of them fits into a field line of 16 KiB.
+const MaxFields = MaxKeys*maxMember + MaxRegisterBytes
 
 // Arrival is one seal key as a request brings it to the landing side.
 type Arrival struct {

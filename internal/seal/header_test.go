@@ -90,7 +90,7 @@ func TestHeaderRefuses(t *testing.T) {
 		lines []string
 		says  string
 	}{
-		"too many":              {many, "33 keys"},
+		"too many":              {many, "17 keys"},
 		"too long":              {[]string{strings.Repeat("a", 70_000)}, "longer than"},
 		"one twice":             {[]string{good + ", " + good}, "members 1 and 2 are of one key"},
 		"an empty member":       {[]string{good + ", , " + good}, "empty member"},
@@ -360,6 +360,8 @@ func TestRegister(t *testing.T) {
 		"a value":           {strings.Replace(good, `id="igt1abcdefgh`, `id="mia@example.com`, 1), "id: not a token"},
 		"upper case":        {strings.Replace(good, `id="igt1abcdefgh`, `id="igt1ABCDEFGH`, 1), "id: not a token"},
 		"a hash":            {strings.Replace(good, `id="igt1`, `id="igh1`, 1), "id: not a token"},
+		"a token too long":  {strings.Replace(good, `id="igt1`, `id="igt1`+strings.Repeat("a", MaxRegisterToken), 1), "id: not a token"},
+		"a label too long":  {strings.Replace(good, "account.id", "account."+strings.Repeat("a", 300), 1), "label"},
 		"a seal":            {strings.Replace(good, `subject="igt1`, `subject="igs1`, 1), "subject: not a token"},
 		"no reason":         {strings.Replace(good, `"billing"`, `""`, 1), "because"},
 		"a reason too long": {strings.Replace(good, `billing`, strings.Repeat("b", 501), 1), "because"},
@@ -381,6 +383,29 @@ func TestRegister(t *testing.T) {
 		if err != nil && strings.Contains(err.Error(), "mia@") {
 			t.Errorf("%s: the error tells a value: %v", what, err)
 		}
+	}
+}
+
+// Every member fits into a field line that a server takes.
+func TestMembersFitALine(t *testing.T) {
+	const line = 16 << 10
+	token := "igt1" + strings.Repeat("a", MaxRegisterToken-4)
+	row := RegisterRow{Label: isogate.Label("l" + strings.Repeat("a", 254)), ID: token, Subject: token, Because: strings.Repeat("é", MaxBecause/2), Rule: strings.Repeat("é", MaxRule/2)}
+	if err := row.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(AppendRegister(nil, &row)) + len(HeaderRegister); n > line {
+		t.Errorf("a row has %d bytes", n)
+	}
+	s := newSide(t)
+	c := transitOnly()
+	c.Transit = isogate.Transit(strings.Repeat("t", 63))
+	k, err := NewSealer(c, s.statement, at(start))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(k.AppendHeader(nil)); n > maxMember {
+		t.Errorf("a key has %d bytes", n)
 	}
 }
 

@@ -3,6 +3,7 @@ package seal
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -16,6 +17,7 @@ const (
 	MaxRegisterBytes = 32 << 10 // over all its field lines
 	MaxBecause       = 500      // bytes
 	MaxRule          = 300      // bytes
+	MaxRegisterToken = 4 << 10  // characters: of an identifier of some 2 KiB
 )
 
 // RegisterRow is one identifier that stays outside. It names values by the
@@ -33,12 +35,15 @@ func (r *RegisterRow) Check() error {
 	if _, err := isogate.ParseLabel(string(r.Label)); err != nil {
 		return err
 	}
+	if len(r.Label) > math.MaxUint8 {
+		return errors.New("label: longer than 255 bytes")
+	}
 	if r.Label.Reserved() {
 		return fmt.Errorf("label %s: nothing unclassified is kept", r.Label)
 	}
 	for _, t := range []struct{ what, text string }{{"id", r.ID}, {"subject", r.Subject}} {
 		if !isToken(t.text) {
-			return fmt.Errorf("%s: not a token, which begins with igt1", t.what)
+			return fmt.Errorf("%s: not a token, which begins with igt1 and has %d characters at the most", t.what, MaxRegisterToken)
 		}
 	}
 	for _, t := range []struct {
@@ -55,7 +60,7 @@ func (r *RegisterRow) Check() error {
 // isToken reports whether s has the form of a token, in lower case.
 func isToken(s string) bool {
 	body, ok := strings.CutPrefix(s, "igt1")
-	return ok && len(body) > 1 && obfuscate.Base32Run([]byte(body)) == len(body) && strings.ToLower(s) == s
+	return ok && len(s) <= MaxRegisterToken && len(body) > 1 && obfuscate.Base32Run([]byte(body)) == len(body) && strings.ToLower(s) == s
 }
 
 // AppendRegister appends one member of the Isogate-Register header field. Members

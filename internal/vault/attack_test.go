@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -378,6 +379,56 @@ func TestAttackEpochEndsMeanwhile(t *testing.T) {
 		refused(t, err, seal.CodeUnknownEpoch)
 		if f.share.live[0] != 0 || len(f.arena.free) != int(f.arena.next) {
 			t.Errorf("the epoch ends at reading %d: a slot is not given back", reads)
+		}
+	}
+}
+
+// TestClosedAtOnce: stopping while keys arrive and values are opened neither fails
+// nor leaves a key.
+func TestClosedAtOnce(t *testing.T) {
+	for range 5 {
+		f := newFar(t, nil)
+		held := f.arrive(bySession(sessionA))
+		text := sealed(t, held, "x")
+		var as []seal.Arrival
+		for range 40 {
+			as = append(as, header(t, f.sealer(byRequest())))
+		}
+		if err := f.Settled(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for w := range 4 {
+			wg.Go(func() {
+				for _, a := range as[10*w : 10*w+10] {
+					if err := f.Arrive(a); err != nil && !errors.Is(err, ErrClosed) {
+						t.Error(err)
+					}
+					vw := f.View(Viewer{Name: "agent", Allows: everybody})
+					if got := show(t, vw, text); got == seal.TextWithheld {
+						t.Error("withheld")
+					}
+					if err := vw.Record(t.Context()); err != nil && !errors.Is(err, ErrClosed) {
+						t.Error(err)
+					}
+					f.RequestDone([]seal.ID{a.ID})
+				}
+			})
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+		wg.Wait()
+		if err := f.Run(t.Context()); !errors.Is(err, ErrClosed) {
+			t.Errorf("running what is closed: %v", err)
+		}
+		f.start()
+		f.turnOver()
+		if got := destroyed(f.receipts(acme))[held.ID()]; got != seal.CauseDrain {
+			t.Errorf("destroyed: %q", got)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

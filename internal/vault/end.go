@@ -5,15 +5,6 @@ import (
 	"github.com/isogate/isogate/internal/seal"
 )
 
-// Causes of Destroyed beside those of package seal.
-const (
-	// CauseAsked is of a key that its gateway asked to end.
-	CauseAsked = "asked"
-	// CauseNotHeld is of a key that its gateway asked about and that is not here: it
-	// never came, or its end is in an earlier receipt. It cannot come any more.
-	CauseNotHeld = "not held"
-)
-
 // destroy wipes a key and everything that is known about it, and has it told. The
 // shard's lock is held.
 //
@@ -135,12 +126,22 @@ func (v *Vault) reckon(now instant) {
 func (v *Vault) RequestDone(ids []seal.ID) {
 	for _, id := range ids {
 		s := v.shard(id)
-		s.mu.Lock()
-		if slot, ok := s.byID[id]; ok && s.records.at(slot).byRequest {
-			_, now := read(v.cfg.Clock)
-			v.destroy(s, slot, seal.CauseRequest, now)
+		s.mu.RLock()
+		slot, ok := s.byID[id]
+		ends := ok && s.records.at(slot).byRequest
+		s.mu.RUnlock()
+		if ends { // most are of sessions, and others want to read
+			v.endRequest(s, id)
 		}
-		s.mu.Unlock()
+	}
+}
+
+func (v *Vault) endRequest(s *shard, id seal.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slot, ok := s.byID[id]; ok && s.records.at(slot).byRequest {
+		_, now := read(v.cfg.Clock)
+		v.destroy(s, slot, seal.CauseRequest, now)
 	}
 }
 
@@ -170,7 +171,7 @@ func (v *Vault) EndSession(t isogate.Tenant, digest, cause string) (n int) {
 }
 
 // EndKeys destroys those of these keys that are held and are t's, and sees to it
-// that each that is not here has a receipt that says so (cause [CauseNotHeld]) and
+// that each that is not here has a receipt that says so (cause [seal.CauseNotHeld]) and
 // cannot come any more. It returns how many it destroyed or ruled out. A gateway
 // asks for it when a receipt is overdue: the request may have been lost on the way.
 func (v *Vault) EndKeys(t isogate.Tenant, ids []seal.ID) (n int) {
@@ -195,7 +196,7 @@ func (v *Vault) endKey(t *tenant, id seal.ID) bool {
 		if s.records.at(slot).tenant != t.index {
 			return false
 		}
-		v.destroy(s, slot, CauseAsked, now)
+		v.destroy(s, slot, seal.CauseAsked, now)
 		return true
 	}
 	// While the newest epoch lasts; a key wrapped to one before it could come for
@@ -206,7 +207,7 @@ func (v *Vault) endKey(t *tenant, id seal.ID) bool {
 	}
 	s.bury(e.n, t.index, id)
 	e.tombs[t.index].Add(1)
-	v.cfg.Metrics.destroyed.WithLabelValues(CauseNotHeld).Inc()
-	v.ledger.gone(t.name, 0, seal.Event{Kind: seal.Destroyed, At: now.stamp(), Key: id, Cause: CauseNotHeld})
+	v.cfg.Metrics.destroyed.WithLabelValues(seal.CauseNotHeld).Inc()
+	v.ledger.gone(t.name, 0, seal.Event{Kind: seal.Destroyed, At: now.stamp(), Key: id, Cause: seal.CauseNotHeld})
 	return true
 }

@@ -373,6 +373,9 @@ func (l *ledger) write(now time.Time) (err error) {
 	queue := l.queue
 	l.queue = nil
 	l.mu.Unlock()
+	if len(queue) == 0 && (now.IsZero() || len(l.ready) == 0) {
+		return nil
+	}
 	began := time.Now()
 	ready, chain, err := l.transact(queue, now)
 	l.mu.Lock()

@@ -6,8 +6,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childDir) != "" {
+	switch {
+	case os.Getenv(childDir) != "":
 		os.Exit(child())
+	case os.Getenv(childHarden) != "":
+		os.Exit(hardened())
 	}
 	os.Exit(m.Run())
 }

@@ -30,12 +30,11 @@ func (s *statements) prepare(ctx context.Context, tx *sql.Tx) error {
 		{&s.receipt, `INSERT INTO receipt (tenant, number, at, note) VALUES (?, ?, ?, ?)`},
 		{&s.chain, `INSERT INTO chain (tenant, number, digest) VALUES (?, ?, ?) ON CONFLICT (tenant) DO UPDATE SET number = excluded.number, digest = excluded.digest`},
 	} {
-		st, err := tx.PrepareContext(ctx, p.query)
-		if err != nil {
+		var err error
+		if *p.to, err = tx.PrepareContext(ctx, p.query); err != nil { //nolint:sqlclosecheck // close closes all of them
 			return err
 		}
-		*p.to = st
-		s.all = append(s.all, st)
+		s.all = append(s.all, *p.to)
 	}
 	return nil
 }
@@ -90,6 +89,7 @@ func (l *ledger) fetch(ctx context.Context, t isogate.Tenant, after uint64, limi
 	if after >= 1<<63 {
 		return nil, false, nil
 	}
+	//nolint:gosec // seen above
 	rows, err := l.db.QueryContext(ctx, `SELECT note FROM receipt WHERE tenant = ? AND number > ? ORDER BY number LIMIT ?`, string(t), int64(after), limit+1)
 	if err != nil {
 		return nil, false, fmt.Errorf("vault %s: %w", l.path, explain(err))

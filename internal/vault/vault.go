@@ -224,7 +224,7 @@ func Open(cfg Config) (_ *Vault, err error) {
 		if v.named[name] != nil {
 			return nil, fmt.Errorf("vault: tenant %s is named twice", name)
 		}
-		t := &tenant{name: name, index: uint16(i), numbers: map[isogate.Transit]uint16{}} //nolint:gosec // at most MaxUint16
+		t := &tenant{name: name, index: uint16(i), numbers: map[isogate.Transit]uint16{}}
 		v.tenants = append(v.tenants, t)
 		v.named[name] = t
 	}
