@@ -270,30 +270,49 @@ func TestLeaks(t *testing.T) {
 //
 // promise: P03
 func TestRealBodiesLeaveOnlyWhatIsReleased(t *testing.T) {
-	w := open(t, "reference")
-	for name, body := range payloads(t) {
-		for _, via := range supportTransits {
-			t.Run(fmt.Sprintf("%s over %s", name, via.path), func(t *testing.T) {
-				out, err := w.preview(via, policy.Request{Body: body})
-				var refused *policy.RefusedError
-				if errors.As(err, &refused) {
-					if strings.Contains(name, "support") {
-						t.Errorf("refused: %v", err)
-					}
-					return
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, l := range leaks(leaves(t, body), out.Body, out.Fields) {
-					t.Errorf("%s: %q left, and nothing releases it", l.path, l.text)
-				}
-				if n := slices.IndexFunc(out.Fields, func(f isogate.Field) bool { return f.Label == isogate.Unclassified && f.Action > isogate.Hash }); n >= 0 {
-					t.Errorf("unclassified %s left as %s", out.Fields[n].Path, out.Fields[n].Action)
-				}
-			})
+	bodies := payloads(t)
+	for what, dir := range map[string]string{"declared": "reference", "with a landing": landed(t)} {
+		w := open(t, dir)
+		enforced := 0
+		for name, body := range bodies {
+			for _, via := range supportTransits {
+				t.Run(fmt.Sprintf("%s: %s over %s", what, name, via.path), func(t *testing.T) {
+					enforced += leavesOnlyWhatIsReleased(t, w, name, via, body)
+				})
+			}
+		}
+		if (enforced > 0) != (dir != "reference") {
+			t.Errorf("%s: the handling of %d fields was enforced", what, enforced)
 		}
 	}
+}
+
+// leavesOnlyWhatIsReleased previews one body, and says of how many fields the landing keeps the handling.
+func leavesOnlyWhatIsReleased(t *testing.T, w world, name string, via transit, body []byte) (enforced int) {
+	t.Helper()
+	out, err := w.preview(via, policy.Request{Body: body})
+	var refused *policy.RefusedError
+	if errors.As(err, &refused) {
+		if strings.Contains(name, "support") {
+			t.Errorf("refused: %v", err)
+		}
+		return 0
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range leaks(leaves(t, body), out.Body, out.Fields) {
+		t.Errorf("%s: %q left, and nothing releases it", l.path, l.text)
+	}
+	for _, f := range out.Fields {
+		if f.Label == isogate.Unclassified && f.Action > isogate.Hash {
+			t.Errorf("unclassified %s left as %s", f.Path, f.Action)
+		}
+		if f.Sealed || f.Registered {
+			enforced++
+		}
+	}
+	return enforced
 }
 
 // compact writes a JSON body in one line.

@@ -58,8 +58,8 @@ func (l testLog) Write(p []byte) (int, error) {
 }
 
 // An agent signs in with a browser and sees who is asking, on a wide screen, a
-// phone's and a dark one; when the session is over, a reload shows that it is, and
-// nothing of the name is left in the document, in the history or in storage.
+// phone's and a dark one; when the session is over, going back and a reload
+// show that it is, and nothing of the name is left in the document.
 //
 // promise: P16
 // promise: P18
@@ -102,11 +102,17 @@ func TestAgentInABrowser(t *testing.T) {
 	fits(t, b, "the agent's page")
 	picture(t, b, "agent-alive.png")
 
+	b.Open(d.pageURL("/v1/tickets"))
 	if err := d.endSession(t.Context(), "demo-session"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.await(t.Context(), d.agent, agentPage, func(page string) bool { return codeOn(page) == seal.TextExpired }); err != nil {
 		t.Errorf("the address of the code does not end: %v", err)
+	}
+	// Browsers keep pages that were left, to show them again as they were.
+	b.Back(d.pageURL(agentPage))
+	if text := b.Text(); strings.Contains(text, "Ada Lovelace") || !strings.Contains(text, seal.TextExpired) {
+		t.Errorf("after the session's end, who goes back sees:\n%s", text)
 	}
 	b.Reload()
 	text = b.Text()

@@ -24,7 +24,12 @@ func dialDatabase(c *config) (journal.DialFunc, error) {
 	if c.Database == "" {
 		return nil, nil
 	}
-	servers, err := journal.DatabaseServers(c.Database)
+	return dialDatabaseAt(c.Database)
+}
+
+// dialDatabaseAt is the way to the servers that a database's URL names.
+func dialDatabaseAt(database string) (journal.DialFunc, error) {
+	servers, err := journal.DatabaseServers(database)
 	if err != nil {
 		return nil, err
 	}

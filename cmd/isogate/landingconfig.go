@@ -45,6 +45,8 @@ type landingConfig struct {
 	Acknowledges []isogate.LabelPattern `yaml:"acknowledges"`
 	// Erase is how the service is asked to erase.
 	Erase eraseConfig `yaml:"erase"`
+	// Cluster makes the landing one of several; without its database it is alone.
+	Cluster landingClusterConfig `yaml:"cluster"`
 	// Limits bound what may be held and sent.
 	Limits landingLimitsConfig `yaml:"limits"`
 	// Health is the listener of /healthz, /readyz and /metrics.
@@ -127,8 +129,8 @@ type landingLimitsConfig struct {
 	Registered int `yaml:"registered"`
 	// Body is the largest request body; 64MiB by default.
 	Body size `yaml:"body"`
-	// Header is the largest request head; 128KiB by default.
-	Header size `yaml:"header"`
+	// Response is the largest body of a response; 1GiB by default.
+	Response size `yaml:"response"`
 	// Connections is how many may be open at each edge at once; 10000 by default.
 	Connections int `yaml:"connections"`
 }
@@ -148,6 +150,9 @@ func loadLanding(file string) (*landingConfig, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	c.resolve(filepath.Dir(file))
+	if err := c.Cluster.resolve(filepath.Dir(file)); err != nil {
+		return nil, fmt.Errorf("%s: cluster.%w", file, err)
+	}
 	return &c, nil
 }
 
@@ -180,6 +185,7 @@ func (c *landingConfig) check() error {
 	if c.Erase.URL != "" {
 		checkServiceURL(bad, "erase.url", c.Erase.URL)
 	}
+	c.Cluster.check(bad, c.Keep)
 	c.defaults()
 	span := func(key string, d duration, least, most time.Duration) {
 		if v := time.Duration(d); v < least || v > most {
@@ -350,8 +356,8 @@ func (c *landingConfig) defaults() {
 	if c.Limits.Body == 0 {
 		c.Limits.Body = 64 << 20
 	}
-	if c.Limits.Header == 0 {
-		c.Limits.Header = 128 << 10
+	if c.Limits.Response == 0 {
+		c.Limits.Response = 1 << 30
 	}
 }
 

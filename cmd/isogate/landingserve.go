@@ -70,8 +70,10 @@ type landingServer struct {
 	health   *http.Server
 
 	gateways, viewers, service, healthAt net.Listener // nil where there is none
+	peers                                net.Listener // nil for a landing that is alone
 	gatewayCerts                         *certificates
 	viewerCerts, serviceCerts            *certificates // nil without TLS
+	clusterCerts                         *certificates // nil for a landing that is alone
 }
 
 // newLandingServer opens, checks and binds everything, so that what can be wrong is
@@ -96,13 +98,17 @@ func newLandingServer(cfg *landingConfig, logger *slog.Logger, now func() time.T
 	if err := s.listen(); err != nil {
 		return nil, err
 	}
+	cluster, err := s.joinCluster()
+	if err != nil {
+		return nil, err
+	}
 	registry := prometheus.NewRegistry()
 	vaultMetrics, landingMetrics := vault.NewMetrics(), landing.NewMetrics()
 	registry.MustRegister(vaultMetrics, landingMetrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if s.vault, err = vault.Open(vault.Config{
 		Destination: cfg.Destination, Tenants: cfg.tenantNames(), Signer: s.identity.Signer(),
 		Idle: time.Duration(cfg.Session.Idle), Max: time.Duration(cfg.Session.Max), EpochLife: time.Duration(cfg.Epoch),
-		Acknowledges: cfg.Acknowledges, Dir: cfg.State, Keep: cfg.Keep, MaxKeys: cfg.Limits.Keys, Logger: logger, Metrics: vaultMetrics,
+		Acknowledges: cfg.Acknowledges, Dir: cfg.State, Keep: cfg.Keep, Cluster: cluster, MaxKeys: cfg.Limits.Keys, Logger: logger, Metrics: vaultMetrics,
 	}); err != nil {
 		return nil, err
 	}
@@ -124,7 +130,7 @@ func (s *landingServer) newLanding(metrics *landing.Metrics) (*landing.Landing, 
 		Vault: s.vault, Destination: cfg.Destination, Acknowledges: cfg.Acknowledges, Signer: s.identity.Signer(), Dir: cfg.State,
 		Service: cfg.Service.URL, Dial: s.newDialer().DialContext, ServiceTLS: roots,
 		Timeouts:   http1.ClientTimeouts{Dial: time.Duration(cfg.Service.Timeout), Head: time.Duration(cfg.Service.Timeout), Body: time.Duration(cfg.Service.Timeout)},
-		MaxRequest: int64(cfg.Limits.Body), Anonymous: cfg.Viewers.Anonymous == "sealed",
+		MaxRequest: int64(cfg.Limits.Body), MaxResponse: int64(cfg.Limits.Response), Anonymous: cfg.Viewers.Anonymous == "sealed",
 		RevealsPerMinute: cfg.Limits.Reveals, MaxIdentifiers: int64(cfg.Limits.Registered),
 		Erase:  landing.Erase{URL: cfg.Erase.URL, EscalateAfter: time.Duration(cfg.Erase.EscalateAfter)},
 		Server: http1.Timeouts{Drain: time.Duration(cfg.Drain)}, ConnLimit: cfg.Limits.Connections,
@@ -159,7 +165,8 @@ func (s *landingServer) loadCertificates() (err error) {
 		key   string
 		files hubTLSConfig
 		certs **certificates
-	}{{"viewers.tls", s.cfg.Viewers.TLS, &s.viewerCerts}, {"service.tls", s.cfg.Service.TLS, &s.serviceCerts}} {
+	}{{"viewers.tls", s.cfg.Viewers.TLS, &s.viewerCerts}, {"service.tls", s.cfg.Service.TLS, &s.serviceCerts},
+		{"cluster.tls", hubTLSConfig{Cert: s.cfg.Cluster.TLS.Cert, Key: s.cfg.Cluster.TLS.Key}, &s.clusterCerts}} {
 		if edge.files.Cert == "" {
 			continue
 		}
@@ -177,6 +184,7 @@ func (s *landingServer) listen() (err error) {
 	}{
 		{"gateways.listen", s.cfg.Gateways.Listen, &s.gateways}, {"viewers.listen", s.cfg.Viewers.Listen, &s.viewers},
 		{"service.listen", s.cfg.Service.Listen, &s.service}, {"health.listen", s.cfg.Health.Listen, &s.healthAt},
+		{"cluster.listen", s.cfg.Cluster.Listen, &s.peers},
 	} {
 		if edge.at == "" {
 			continue
@@ -190,7 +198,7 @@ func (s *landingServer) listen() (err error) {
 
 // listeners are those that there are.
 func (s *landingServer) listeners() (out []net.Listener) {
-	for _, l := range []net.Listener{s.gateways, s.viewers, s.service, s.healthAt} {
+	for _, l := range []net.Listener{s.gateways, s.viewers, s.service, s.healthAt, s.peers} {
 		if l != nil {
 			out = append(out, l)
 		}
@@ -241,13 +249,25 @@ func newLandingHealth(registry *prometheus.Registry, ready func() error) *http.S
 // run serves until ctx ends, and then drains: the edges first, then every key that
 // does not outlive the process, and what is stated of that is signed before it ends.
 func (s *landingServer) run(ctx context.Context, reload <-chan os.Signal) error {
-	defer s.release()
 	// The vault outlives the edges: what they still show must be recorded.
 	innerCtx, stopInner := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopInner()
 	inner, innerDone := errgroup.WithContext(innerCtx)
 	inner.Go(func() error { return s.vault.Run(innerCtx) })
 	inner.Go(func() error { return s.landing.Run(innerCtx) })
+	// Peers are answered until the keys are handed over, which is the vault's last work.
+	peersCtx, stopPeers := context.WithCancel(context.WithoutCancel(ctx))
+	var peers errgroup.Group
+	if s.peers != nil {
+		peers.Go(func() error { return s.vault.ServePeers(peersCtx, s.peers) })
+	}
+	defer func() {
+		s.release()
+		stopPeers()
+		if err := peers.Wait(); err != nil {
+			s.logger.Error("the listener for the other landings ended badly", slog.Any("error", err))
+		}
+	}()
 
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.landing.ServeGateways(gctx, s.gateways, s.gatewayCerts.mutual()) })
@@ -293,7 +313,7 @@ func (s *landingServer) run(ctx context.Context, reload <-chan os.Signal) error 
 // reload puts the certificates that are on disk in force. What does not load leaves
 // what was in force as it was.
 func (s *landingServer) reload() {
-	in := []*certificates{s.gatewayCerts, s.viewerCerts, s.serviceCerts}
+	in := []*certificates{s.gatewayCerts, s.viewerCerts, s.serviceCerts, s.clusterCerts}
 	read := make([]*certificates, len(in))
 	for i, c := range in {
 		if c == nil {
@@ -316,12 +336,18 @@ func (s *landingServer) reload() {
 // release closes what was opened, also when only some of it was.
 func (s *landingServer) release() {
 	for _, l := range s.listeners() {
-		_ = l.Close()
+		if l != s.peers {
+			_ = l.Close()
+		}
 	}
 	if s.vault != nil {
 		if err := s.vault.Close(); err != nil {
 			s.logger.Error("the vault did not close well", slog.Any("error", err))
 		}
+	}
+	if s.peers != nil {
+		// Until here the others were told where the keys went.
+		_ = s.peers.Close()
 	}
 	if s.landing != nil {
 		if err := s.landing.Close(); err != nil {

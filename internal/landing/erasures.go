@@ -159,8 +159,17 @@ func (e *erasures) ask(ctx context.Context, t isogate.Tenant, id string, rows []
 			if !slices.EqualFunc(old.rows, rows, sameRow) {
 				return "", errErasureDiffers
 			}
-			return old.state, nil // done, and everybody was told
+			if old.noted || !e.shared() {
+				return old.state, nil // done, and everybody was told
+			}
+			// Another landing of the cluster was asked first; two that ask do no harm.
+			j = &job{task: *old}
+			e.jobs[k] = j
+			e.l.register.opened(t, rows)
+			e.count()
 		}
+	}
+	if j == nil {
 		waiting := 0
 		for other := range e.jobs {
 			if other.tenant == t {
@@ -170,7 +179,14 @@ func (e *erasures) ask(ctx context.Context, t isogate.Tenant, id string, rows []
 		if waiting >= maxErasures {
 			return "", errErasuresFull
 		}
-		j = &job{task: task{tenant: t, id: id, state: erasureWaiting, asked: e.l.now(), rows: rows}}
+		asked := e.l.now()
+		if e.shared() {
+			var err error
+			if asked, err = e.store.clock(ctx); err != nil {
+				return "", err
+			}
+		}
+		j = &job{task: task{tenant: t, id: id, state: erasureWaiting, asked: asked, rows: rows}}
 		if err := e.store.ask(ctx, &j.task); err != nil {
 			return "", err
 		}
@@ -228,6 +244,7 @@ func (e *erasures) stir() {
 // run calls, escalates and tells until ctx ends.
 func (e *erasures) run(ctx context.Context) {
 	for {
+		e.reload(ctx)
 		next := e.round(ctx)
 		t := time.NewTimer(next)
 		select {
@@ -303,12 +320,13 @@ func (e *erasures) call(ctx context.Context, j *job) {
 	e.mu.Lock()
 	rows := j.rows
 	e.mu.Unlock()
-	if e.l.register.busy(j.tenant, rows) {
+	called, busy := e.now(ctx, j.tenant, rows)
+	if busy || e.l.register.busy(j.tenant, rows) {
 		e.later(j, time.Second)
 		return
 	}
 	e.mu.Lock()
-	j.called = e.l.now()
+	j.called = called
 	body := e.body(j)
 	e.mu.Unlock()
 	defer clear(body)
@@ -403,8 +421,10 @@ func signCall(signer note.Signer, id string, body []byte) (string, error) {
 func (e *erasures) done(ctx context.Context, j *job, cause string) {
 	e.mu.Lock()
 	called := j.called
-	if called.IsZero() { // before a restart
-		called = j.asked
+	if called.IsZero() { // before a restart, or by another landing of the cluster
+		if called = j.asked; e.shared() {
+			called = called.Add(-e.store.settling)
+		}
 	}
 	already, was := j.state == erasureConfirmed, j.task
 	e.mu.Unlock()

@@ -148,8 +148,10 @@ func New(cfg Config) (_ *Landing, err error) {
 	if l.tokens, err = digests("service tokens", cfg.ServiceTokenSHA256); err != nil {
 		return nil, err
 	}
-	store, err := openStore(cfg.Dir)
-	if err != nil {
+	var store *store
+	if db := cfg.Vault.Database(); db != nil {
+		store = openSharedStore(db)
+	} else if store, err = openStore(cfg.Dir); err != nil {
 		return nil, err
 	}
 	l.register, err = newRegister(store, cfg.MaxIdentifiers, cfg.Now)

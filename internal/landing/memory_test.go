@@ -24,6 +24,7 @@ import (
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/isogatetest"
+	"github.com/isogate/isogate/internal/isogatetest/pgtest"
 	"github.com/isogate/isogate/internal/remote"
 	"github.com/isogate/isogate/internal/seal"
 	"github.com/isogate/isogate/internal/vault"
@@ -40,7 +41,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	pgtest.Stop()
+	os.Exit(code)
 }
 
 // child is a landing until its standard input ends. It says where it listens.

@@ -47,7 +47,10 @@ type register struct {
 	open  map[digest]int         // identifiers that are being erased, by how many erasures
 	away  map[digest]int         // identifiers in requests that the service has not answered yet
 	dirty map[*sighting]struct{} // seen since it was written down
-	err   error                  // of the newest write
+	// answered is what is in no request any more, of which the other landings of a
+	// cluster are still to hear.
+	answered map[digest]passed
+	err      error // of the newest write
 }
 
 // digest stands for an identifier of a tenant in memory.
@@ -87,7 +90,7 @@ func newRegister(s *store, most int64, now func() time.Time) (*register, error) 
 		return nil, fmt.Errorf("landing: register %s: %w", s.path, err)
 	}
 	return &register{store: s, most: most, now: now, counts: counts,
-		known: map[digest]*sighting{}, open: map[digest]int{}, away: map[digest]int{}, dirty: map[*sighting]struct{}{}}, nil
+		known: map[digest]*sighting{}, open: map[digest]int{}, away: map[digest]int{}, dirty: map[*sighting]struct{}{}, answered: map[digest]passed{}}, nil
 }
 
 // put returns once rows are in the register, on disk. An identifier that is known
@@ -106,7 +109,7 @@ func (r *register) put(ctx context.Context, t isogate.Tenant, entry string, rows
 		if s == nil {
 			s = r.old[d]
 		}
-		if s != nil && r.open[digestOf(t, string(row.Label), row.ID)] == 0 && s.row.Because == row.Because && s.row.Rule == row.Rule {
+		if r.store.member == "" && s != nil && r.open[digestOf(t, string(row.Label), row.ID)] == 0 && s.row.Because == row.Because && s.row.Rule == row.Rule {
 			s.row.last, s.row.entry = now, entry
 			r.known[d] = s
 			r.dirty[s] = struct{}{}
@@ -146,10 +149,29 @@ func (r *register) write(g *group) {
 	r.group = nil
 	r.mu.Unlock()
 	defer close(g.done)
+	if r.store.member != "" {
+		// By one clock for all members, and as late as can be.
+		now, err := r.store.clock(context.Background())
+		for _, a := range g.asks {
+			a.err = err
+			for i := range a.rows {
+				a.rows[i].since, a.rows[i].last = now, now
+			}
+		}
+		if err != nil {
+			r.mu.Lock()
+			r.err = err
+			r.mu.Unlock()
+			return
+		}
+	}
 	added := map[isogate.Tenant]int64{}
 	ctx := context.Background() // one who goes away must not take the others along
 	err := r.store.write(ctx, func(tx *sql.Tx) error {
 		for _, a := range g.asks {
+			if err := r.store.pass(ctx, tx, a.tenant, a.rows); err != nil {
+				return err
+			}
 			n, err := r.store.put(ctx, tx, a.tenant, a.rows, r.most-r.counts[a.tenant]-added[a.tenant])
 			if err != nil && !errors.Is(err, errRegisterFull) {
 				return err
@@ -192,7 +214,10 @@ func (r *register) landed(t isogate.Tenant, rows []seal.RegisterRow) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, row := range rows {
-		take(r.away, digestOf(t, string(row.Label), row.ID))
+		d := digestOf(t, string(row.Label), row.ID)
+		if take(r.away, d); r.away[d] == 0 && r.store.member != "" {
+			r.answered[d] = passed{t, row.Label, row.ID}
+		}
 	}
 }
 
@@ -281,14 +306,13 @@ func (r *register) flush(ctx context.Context) error {
 	}
 	err := r.store.write(ctx, func(tx *sql.Tx) error {
 		for _, s := range batch {
-			if _, err := tx.ExecContext(ctx, `UPDATE identifier SET entry = ?, last = max(last, ?) WHERE tenant = ? AND label = ? AND id = ? AND subject = ?`,
-				s.row.entry, s.row.last.UnixMilli(), s.tenant, s.row.Label, s.row.ID, s.row.Subject); err != nil {
+			if _, err := tx.ExecContext(ctx, r.store.q(`UPDATE identifier SET entry = ?, last = CASE WHEN last > ? THEN last ELSE ? END WHERE tenant = ? AND label = ? AND id = ? AND subject = ?`),
+				s.row.entry, s.row.last.UnixMilli(), s.row.last.UnixMilli(), s.tenant, s.row.Label, s.row.ID, s.row.Subject); err != nil {
 				return err
 			}
 		}
 		// Written always, so that a write that failed is seen to work again.
-		_, err := tx.ExecContext(ctx, `PRAGMA user_version = 1`)
-		return err
+		return r.store.probe(ctx, tx)
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -304,11 +328,17 @@ func (r *register) flush(ctx context.Context) error {
 func (r *register) run(ctx context.Context) {
 	tick := time.NewTicker(lazily)
 	defer tick.Stop()
+	soon := time.NewTicker(answeredEvery)
+	defer soon.Stop()
 	for {
 		select {
+		case <-soon.C:
+			r.tellAnswered(ctx)
 		case <-tick.C:
 			_ = r.flush(ctx) // ready tells
+			r.recount(ctx)
 		case <-ctx.Done():
+			r.tellAnswered(context.WithoutCancel(ctx))
 			_ = r.flush(context.WithoutCancel(ctx))
 			return
 		}
@@ -353,4 +383,9 @@ func (r *register) list(ctx context.Context, t isogate.Tenant, label, id, cursor
 	return rows, base64.RawURLEncoding.EncodeToString([]byte(string(last.Label) + "\x00" + last.ID + "\x00" + last.Subject)), nil
 }
 
-func (r *register) close() error { return errors.Join(r.flush(context.Background()), r.store.close()) }
+func (r *register) close() error {
+	if r.store.member != "" {
+		return r.store.close() // whose database may be closed already; nothing waits
+	}
+	return errors.Join(r.flush(context.Background()), r.store.close())
+}

@@ -133,6 +133,8 @@ func (l *Landing) open(x *http1.Exchange, w *Viewer) *refusal {
 	out := make([]byte, 0, size) // never grows, so that it can be wiped
 	defer func() { clear(out[:cap(out)]) }()
 	v := l.view(w)
+	defer v.Forget()
+	v.aheadOf(x.Context(), body.Seals)
 	var scratch []byte
 	defer func() { clear(scratch[:cap(scratch)]) }()
 	out = append(out, `{"values":[`...)

@@ -38,10 +38,15 @@ CREATE TABLE erasing (
 	PRIMARY KEY (tenant, erasure, label, id)) WITHOUT ROWID;
 `
 
-// store is the register and the erasures in one SQLite file.
+// store is the register and the erasures: in a SQLite file of this landing's, or in
+// the PostgreSQL database that the landings of a cluster share (sharedstore.go). The
+// statements are the same, but for how parameters are written.
 type store struct {
-	path string
-	db   *sql.DB
+	path   string // for messages
+	db     *sql.DB
+	member string // which of several landings this is; "" is alone, in SQLite
+	// settling is how long an identifier must not have come for before it is erased.
+	settling time.Duration
 }
 
 // registered is one identifier as it stands in the register.
@@ -145,8 +150,8 @@ func (s *store) put(ctx context.Context, tx *sql.Tx, t isogate.Tenant, rows []re
 		return 0, err
 	}
 	for _, r := range rows {
-		res, err := tx.ExecContext(ctx, `INSERT OR IGNORE INTO identifier (tenant, label, id, subject, because, rule, entry, since, last)
-			VALUES (?,?,?,?,?,?,?,?,?)`, t, r.Label, r.ID, r.Subject, r.Because, r.Rule, r.entry, r.since.UnixMilli(), r.last.UnixMilli())
+		res, err := tx.ExecContext(ctx, s.q(`INSERT INTO identifier (tenant, label, id, subject, because, rule, entry, since, last)
+			VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`), t, r.Label, r.ID, r.Subject, r.Because, r.Rule, r.entry, r.since.UnixMilli(), r.last.UnixMilli())
 		if err != nil {
 			return 0, err
 		}
@@ -158,8 +163,8 @@ func (s *store) put(ctx context.Context, tx *sql.Tx, t isogate.Tenant, rows []re
 			added++
 			continue
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE identifier SET because = ?, rule = ?, entry = ?, last = max(last, ?)
-			WHERE tenant = ? AND label = ? AND id = ? AND subject = ?`, r.Because, r.Rule, r.entry, r.last.UnixMilli(), t, r.Label, r.ID, r.Subject); err != nil {
+		if _, err := tx.ExecContext(ctx, s.q(`UPDATE identifier SET because = ?, rule = ?, entry = ?, last = CASE WHEN last > ? THEN last ELSE ? END
+			WHERE tenant = ? AND label = ? AND id = ? AND subject = ?`), r.Because, r.Rule, r.entry, r.last.UnixMilli(), r.last.UnixMilli(), t, r.Label, r.ID, r.Subject); err != nil {
 			return 0, err
 		}
 	}
@@ -177,7 +182,7 @@ func (s *store) put(ctx context.Context, tx *sql.Tx, t isogate.Tenant, rows []re
 
 // counts returns how many identifiers each tenant has.
 func (s *store) counts(ctx context.Context) (map[isogate.Tenant]int64, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT tenant, count(*) FROM identifier GROUP BY tenant`)
+	rows, err := s.db.QueryContext(ctx, s.q(`SELECT tenant, count(*) FROM identifier GROUP BY tenant`))
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -199,9 +204,9 @@ type place struct{ label, id, subject string }
 
 // list returns rows behind a place, in order.
 func (s *store) list(ctx context.Context, t isogate.Tenant, label, id string, after place, limit int) ([]registered, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT label, id, subject, because, rule, entry, since, last FROM identifier
+	rows, err := s.db.QueryContext(ctx, s.q(`SELECT label, id, subject, because, rule, entry, since, last FROM identifier
 		WHERE tenant = ?1 AND (label, id, subject) > (?2, ?3, ?4) AND (?5 = '' OR label = ?5) AND (?6 = '' OR id = ?6)
-		ORDER BY label, id, subject LIMIT ?7`, t, after.label, after.id, after.subject, label, id, limit)
+		ORDER BY label, id, subject LIMIT ?7`), t, after.label, after.id, after.subject, label, id, limit)
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -221,8 +226,8 @@ func (s *store) list(ctx context.Context, t isogate.Tenant, label, id string, af
 
 // tasks returns the erasures that are not done, and those whose end nobody was told of.
 func (s *store) tasks(ctx context.Context) ([]*task, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT e.tenant, e.id, e.state, e.asked, e.cause, e.overdue, e.noted, r.label, r.id
-		FROM erasure e JOIN erasing r ON r.tenant = e.tenant AND r.erasure = e.id WHERE e.noted = 0 ORDER BY e.tenant, e.id, r.label, r.id`)
+	rows, err := s.db.QueryContext(ctx, s.q(`SELECT e.tenant, e.id, e.state, e.asked, e.cause, e.overdue, e.noted, r.label, r.id
+		FROM erasure e JOIN erasing r ON r.tenant = e.tenant AND r.erasure = e.id WHERE e.noted = 0 ORDER BY e.tenant, e.id, r.label, r.id`))
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -231,8 +236,8 @@ func (s *store) tasks(ctx context.Context) ([]*task, error) {
 
 // task returns one erasure, or nil.
 func (s *store) task(ctx context.Context, t isogate.Tenant, id string) (*task, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT e.tenant, e.id, e.state, e.asked, e.cause, e.overdue, e.noted, r.label, r.id
-		FROM erasure e JOIN erasing r ON r.tenant = e.tenant AND r.erasure = e.id WHERE e.tenant = ? AND e.id = ? ORDER BY r.label, r.id`, t, id)
+	rows, err := s.db.QueryContext(ctx, s.q(`SELECT e.tenant, e.id, e.state, e.asked, e.cause, e.overdue, e.noted, r.label, r.id
+		FROM erasure e JOIN erasing r ON r.tenant = e.tenant AND r.erasure = e.id WHERE e.tenant = ? AND e.id = ? ORDER BY r.label, r.id`), t, id)
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -265,11 +270,11 @@ func scanTasks(rows *sql.Rows) (tasks []*task, err error) {
 // ask writes an erasure down.
 func (s *store) ask(ctx context.Context, k *task) error {
 	return s.write(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO erasure (tenant, id, state, asked) VALUES (?,?,?,?)`, k.tenant, k.id, k.state, k.asked.UnixMilli()); err != nil {
+		if _, err := tx.ExecContext(ctx, s.q(`INSERT INTO erasure (tenant, id, state, asked) VALUES (?,?,?,?)`), k.tenant, k.id, k.state, k.asked.UnixMilli()); err != nil {
 			return err
 		}
 		for _, r := range k.rows {
-			if _, err := tx.ExecContext(ctx, `INSERT OR IGNORE INTO erasing (tenant, erasure, label, id) VALUES (?,?,?,?)`, k.tenant, k.id, r.Label, r.ID); err != nil {
+			if _, err := tx.ExecContext(ctx, s.q(`INSERT INTO erasing (tenant, erasure, label, id) VALUES (?,?,?,?) ON CONFLICT DO NOTHING`), k.tenant, k.id, r.Label, r.ID); err != nil {
 				return err
 			}
 		}
@@ -281,12 +286,12 @@ func (s *store) ask(ctx context.Context, k *task) error {
 // it was registered anew since the service was called.
 func (s *store) confirm(ctx context.Context, k *task, cause string, called, now time.Time) (removed int64, err error) {
 	err = s.write(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE erasure SET state = ?, done = ?, cause = ? WHERE tenant = ? AND id = ?`,
+		if _, err := tx.ExecContext(ctx, s.q(`UPDATE erasure SET state = ?, done = ?, cause = ? WHERE tenant = ? AND id = ?`),
 			erasureConfirmed, now.UnixMilli(), cause, k.tenant, k.id); err != nil {
 			return err
 		}
 		for _, r := range k.rows {
-			res, err := tx.ExecContext(ctx, `DELETE FROM identifier WHERE tenant = ? AND label = ? AND id = ? AND last < ?`, k.tenant, r.Label, r.ID, called.UnixMilli())
+			res, err := tx.ExecContext(ctx, s.q(`DELETE FROM identifier WHERE tenant = ? AND label = ? AND id = ? AND last < ?`), k.tenant, r.Label, r.ID, called.UnixMilli())
 			if err != nil {
 				return err
 			}
@@ -309,7 +314,7 @@ func (s *store) noted(ctx context.Context, k *task, end bool) error {
 		if end {
 			query = `UPDATE erasure SET noted = 1 WHERE tenant = ? AND id = ?`
 		}
-		_, err := tx.ExecContext(ctx, query, k.tenant, k.id)
+		_, err := tx.ExecContext(ctx, s.q(query), k.tenant, k.id)
 		return err
 	})
 }
@@ -317,10 +322,10 @@ func (s *store) noted(ctx context.Context, k *task, end bool) error {
 // forget removes erasures that were done before a time.
 func (s *store) forget(ctx context.Context, before time.Time) error {
 	return s.write(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM erasing WHERE (tenant, erasure) IN (SELECT tenant, id FROM erasure WHERE noted = 1 AND done < ?)`, before.UnixMilli()); err != nil {
+		if _, err := tx.ExecContext(ctx, s.q(`DELETE FROM erasing WHERE (tenant, erasure) IN (SELECT tenant, id FROM erasure WHERE noted = 1 AND done < ?)`), before.UnixMilli()); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `DELETE FROM erasure WHERE noted = 1 AND done < ?`, before.UnixMilli())
+		_, err := tx.ExecContext(ctx, s.q(`DELETE FROM erasure WHERE noted = 1 AND done < ?`), before.UnixMilli())
 		return err
 	})
 }
@@ -328,6 +333,9 @@ func (s *store) forget(ctx context.Context, before time.Time) error {
 // truncate copies the write-ahead log into the database and empties it, so that
 // what was deleted is in no file any more. It fails while somebody reads.
 func (s *store) truncate(ctx context.Context) error {
+	if s.member != "" {
+		return nil // what PostgreSQL's log still has are tokens, which nothing outside turns back
+	}
 	var busy, log, done int
 	if err := s.db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &log, &done); err != nil {
 		return explain(err)

@@ -115,6 +115,9 @@ func (l *Landing) show(x *http1.Exchange) *refusal {
 	defer func() { _ = in.Body.Close() }()
 	l.sessionsEnded(in.Header, l.tenants...)
 	header := l.shown(in)
+	if c.viewer != nil && c.session != "" {
+		header = noWayBack(x, header)
+	}
 	s := shapeOf(header)
 	switch {
 	case s == asItIs, in.Status == 204, in.Status == 304:
@@ -143,6 +146,7 @@ func (l *Landing) cutOff(x *http1.Exchange, err error) {
 func (l *Landing) asked(x *http1.Exchange, c caller) *http1.Outgoing {
 	h := x.Request.Header
 	_, cookies := splitCookies(h.Get("Cookie"), cookieName(x))
+	_, cookies = splitCookies(cookies, backCookie(x))
 	own := c.bearer != "" && l.viewers.isToken(c.bearer)
 	scheme := "http"
 	if x.Request.TLS != nil {
@@ -190,7 +194,8 @@ const holdPage = 256 << 10
 // reveal answers with the body's seals replaced. What is revealed is recorded
 // before it leaves; if it cannot be, nothing of it does.
 func (l *Landing) reveal(x *http1.Exchange, in *http1.Incoming, header http1.Fields, s shape, v *view) {
-	body := reveal(in.Body, s, v)
+	defer v.Forget()
+	body := reveal(v.ahead(x.Context(), in.Body), s, v)
 	defer func() { _ = body.Close() }()
 	if in.ContentLength >= 0 && in.ContentLength <= holdPage && x.Request.Method != "HEAD" {
 		l.revealWhole(x, in, header, s, body, v)

@@ -28,7 +28,7 @@ const (
 //
 // promise: P41 — a key is taken once, for its very context, while its life lasts.
 func (v *Vault) Arrive(a seal.Arrival) error {
-	err := v.arrive(&a)
+	err := v.arriveSomewhere(&a)
 	var r *Refusal
 	if errors.As(err, &r) {
 		r.Key = a.ID
@@ -37,8 +37,18 @@ func (v *Vault) Arrive(a seal.Arrival) error {
 	return err
 }
 
+// arriveSomewhere has the member of the cluster take the key whose it is.
+func (v *Vault) arriveSomewhere(a *seal.Arrival) error {
+	if v.elsewhere(a.ID) && v.named[a.Context.Tenant] != nil && !v.closing.Load() {
+		if ours, err := v.cluster.arrive(a); !ours {
+			return err
+		}
+	}
+	return v.arrive(a)
+}
+
 func (v *Vault) arrive(a *seal.Arrival) error {
-	if v.closing.Load() {
+	if v.closing.Load() || v.fenced() {
 		return ErrClosed
 	}
 	c := &a.Context
@@ -48,7 +58,7 @@ func (v *Vault) arrive(a *seal.Arrival) error {
 		return &Refusal{Code: seal.CodeUnknownKey, Detail: "no keys of this tenant are taken here; name the tenant in the configuration"}
 	case c.Destination != v.cfg.Destination:
 		return &Refusal{Code: seal.CodeUnknownKey, Detail: fmt.Sprintf("it is for destination %q, and this is the landing side of %q", c.Destination, v.cfg.Destination)}
-	case a.ID.Home() != v.cfg.Home:
+	case !v.ours(a.ID):
 		return &Refusal{Code: seal.CodeUnknownKey, Detail: "it is for another landing side; fetch this one's statement and make a new key"}
 	case a.Age < 0, a.Age > longest, c.Made.UnixMilli() > latest:
 		return &Refusal{Code: seal.CodeDamaged, Detail: "its context is not one that a key can have"}

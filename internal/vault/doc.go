@@ -18,5 +18,9 @@
 // receipts, never a key (ledger.go). Config.Keep, which is best a file system in
 // memory, has temporary keys and no others (shelf.go).
 //
+// Several landings may be a cluster (cluster.go): each holds the keys that came to it
+// and answers for them, a PostgreSQL database has what is written down (postgres.go),
+// and no key is in it but encrypted under keys that are in the members' memory.
+//
 // Promises kept here: P16, P18, P41.
 package vault

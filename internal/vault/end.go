@@ -124,6 +124,14 @@ func (v *Vault) reckon(now instant) {
 // RequestDone says that the response to a request with these keys was sent, or
 // never will be: those that are by request are destroyed.
 func (v *Vault) RequestDone(ids []seal.ID) {
+	v.requestDone(ids)
+	for home, of := range v.away(ids) {
+		v.cluster.tell(&endCall{Done: of}, &home)
+	}
+}
+
+// requestDone is RequestDone for this member of a cluster.
+func (v *Vault) requestDone(ids []seal.ID) {
 	for _, id := range ids {
 		s := v.shard(id)
 		s.mu.RLock()
@@ -148,6 +156,15 @@ func (v *Vault) endRequest(s *shard, id seal.ID) {
 // EndSession destroys the keys of a session and returns how many there were. Cause
 // is for the receipts, such as [seal.CauseEnded].
 func (v *Vault) EndSession(t isogate.Tenant, digest, cause string) (n int) {
+	n = v.endSession(t, digest, cause)
+	if v.cluster != nil && v.named[t] != nil && len(digest) == seal.SessionChars {
+		n += v.cluster.tell(&endCall{Tenant: string(t), Session: digest, Cause: cause}, nil)
+	}
+	return n
+}
+
+// endSession is EndSession for this member of a cluster.
+func (v *Vault) endSession(t isogate.Tenant, digest, cause string) (n int) {
 	of := v.named[t]
 	if of == nil || len(digest) != seal.SessionChars {
 		return 0
@@ -175,12 +192,24 @@ func (v *Vault) EndSession(t isogate.Tenant, digest, cause string) (n int) {
 // cannot come any more. It returns how many it destroyed or ruled out. A gateway
 // asks for it when a receipt is overdue: the request may have been lost on the way.
 func (v *Vault) EndKeys(t isogate.Tenant, ids []seal.ID) (n int) {
+	n = v.endKeys(t, ids)
+	if v.named[t] == nil || v.closing.Load() {
+		return n
+	}
+	for home, of := range v.away(ids) {
+		n += v.cluster.tell(&endCall{Tenant: string(t), Keys: of}, &home)
+	}
+	return n
+}
+
+// endKeys is EndKeys for this member of a cluster.
+func (v *Vault) endKeys(t isogate.Tenant, ids []seal.ID) (n int) {
 	of := v.named[t]
 	if of == nil || v.closing.Load() {
 		return 0
 	}
 	for _, id := range ids {
-		if id.Home() == v.cfg.Home && v.endKey(of, id) {
+		if v.ours(id) && v.endKey(of, id) {
 			n++
 		}
 	}

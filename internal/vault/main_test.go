@@ -3,6 +3,8 @@ package vault
 import (
 	"os"
 	"testing"
+
+	"github.com/isogate/isogate/internal/isogatetest/pgtest"
 )
 
 func TestMain(m *testing.M) {
@@ -12,5 +14,7 @@ func TestMain(m *testing.M) {
 	case os.Getenv(childHarden) != "":
 		os.Exit(hardened())
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	pgtest.Stop()
+	os.Exit(code)
 }

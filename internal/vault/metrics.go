@@ -21,6 +21,10 @@ type Metrics struct {
 	epoch      prometheus.Gauge
 	unwiped    prometheus.Gauge
 	wipeErrors prometheus.Counter
+	forged     prometheus.Counter
+	peers      prometheus.Gauge
+	asked      *prometheus.CounterVec // call, result
+	adopted    *prometheus.CounterVec // how
 
 	outcomes [3]prometheus.Counter // of opened, by seal.Outcome
 }
@@ -41,6 +45,10 @@ func NewMetrics() *Metrics {
 		epoch:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "isogate_landing_epoch_seconds", Help: "When the epoch in force began, since 1970."}),
 		unwiped:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "isogate_landing_keys_unwiped", Help: "Ended keys of which the place they were kept in is not known to be wiped. More than 0 for more than seconds is an alarm."}),
 		wipeErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "isogate_landing_wipe_failures_total", Help: "Wipes of kept keys that failed, and are tried again."}),
+		forged:     prometheus.NewCounter(prometheus.CounterOpts{Name: "isogate_landing_cluster_forged_total", Help: "Rows of the cluster's database that no member wrote. More than 0 is an alarm."}),
+		peers:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "isogate_landing_cluster_peers", Help: "Other landings of the cluster that are heard of."}),
+		asked:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "isogate_landing_cluster_calls_total", Help: "Calls of other landings of the cluster."}, []string{"call", "result"}),
+		adopted:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "isogate_landing_cluster_keys_total", Help: "Keys that came from, or went to, another landing of the cluster."}, []string{"how"}),
 	}
 	for outcome, name := range [...]string{seal.Withheld: "withheld", seal.Expired: "expired", seal.Revealed: "revealed"} {
 		m.outcomes[outcome] = m.opened.WithLabelValues(name)
@@ -49,7 +57,8 @@ func NewMetrics() *Metrics {
 }
 
 func (m *Metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.keys, m.destroyed, m.opened, m.refused, m.waiting, m.receipts, m.failures, m.commit, m.memory, m.epoch, m.unwiped, m.wipeErrors}
+	return []prometheus.Collector{m.keys, m.destroyed, m.opened, m.refused, m.waiting, m.receipts, m.failures, m.commit, m.memory, m.epoch, m.unwiped, m.wipeErrors,
+		m.forged, m.peers, m.asked, m.adopted}
 }
 
 // Describe implements [prometheus.Collector].

@@ -23,7 +23,29 @@ const (
 
 // Run renews epochs, destroys what has ended and signs receipts until ctx ends.
 // Without it keys end all the same, but nobody is told.
+//
+// In a cluster it also ends, with an error, when the other members may have given
+// this one up; all keys are destroyed then.
 func (v *Vault) Run(ctx context.Context) error {
+	if v.cluster == nil {
+		return v.turnUntil(ctx)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	turned := make(chan struct{})
+	go func() {
+		defer close(turned)
+		// It ends by ctx, or because all is over, which the cluster's loop knows too.
+		_ = v.turnUntil(ctx)
+	}()
+	err := v.cluster.run(ctx)
+	cancel()
+	<-turned
+	return err
+}
+
+// turnUntil does what is due, again and again.
+func (v *Vault) turnUntil(ctx context.Context) error {
 	t := time.NewTicker(turnEvery)
 	defer t.Stop()
 	for {
@@ -97,9 +119,15 @@ func (v *Vault) Close() error {
 	first := v.closing.CompareAndSwap(false, true)
 	v.gate.Unlock()
 	if !first {
+		if v.abandoned.Load() {
+			return v.release()
+		}
 		return nil
 	}
 	_, now := read(v.cfg.Clock)
+	if v.cluster != nil {
+		return errors.Join(v.cluster.leave(now), v.release())
+	}
 	for _, s := range v.shards {
 		s.mu.Lock()
 		for len(s.due) > 0 {

@@ -134,12 +134,12 @@ func flipByte(t *testing.T, path string, at int) {
 func TestNoReceiptBeforeTheWipe(t *testing.T) {
 	f := newFar(t, nil)
 	s, keyless := f.arrive(temporary(time.Minute)), f.arrive(bySession(sessionA))
-	whole := f.shelf.f
+	whole := f.shelf.(*shelf).f
 	readOnly, err := os.Open(whole.Name())
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.shelf.f = readOnly
+	f.shelf.(*shelf).f = readOnly
 	f.clock.pass(time.Hour)
 	for range 3 {
 		f.cutAt -= cutEvery
@@ -153,7 +153,7 @@ func TestNoReceiptBeforeTheWipe(t *testing.T) {
 	if n := gauge(t, f.Vault.cfg.Metrics.unwiped); n != 1 {
 		t.Errorf("the metric says %v unwiped keys", n)
 	}
-	f.shelf.f = whole
+	f.shelf.(*shelf).f = whole
 	if err := readOnly.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func TestSlotsAreUsedAgain(t *testing.T) {
 		f.clock.pass(3 * time.Second)
 		f.turnOver()
 	}
-	info, err := f.shelf.f.Stat()
+	info, err := f.shelf.(*shelf).f.Stat()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,6 +67,9 @@ type Config struct {
 	// MaxKeys is how many live keys there may be: 1,000,000 if it is 0. Each takes
 	// some 250 bytes.
 	MaxKeys int
+	// Cluster makes this landing one of several; nil is alone. Dir and Home are not
+	// used then, and Keep must be "".
+	Cluster *Cluster
 	// Clock is nil for [MachineClock].
 	Clock Clock
 	// Logger may be nil.
@@ -128,10 +131,14 @@ type Vault struct {
 	shards  [shards]*shard
 	share   *share
 	epochs  *epochs
-	ledger  *ledger
-	shelf   *shelf // nil: no key outlives the process
+	ledger  books
+	shelf   keeping  // nil: no key outlives the process
+	cluster *cluster // nil: it is alone
 	closing atomic.Bool
-	gate    sync.RWMutex // held by who uses a slot that is in no shard yet
+	// abandoned says that all keys were destroyed because the cluster may have given
+	// this member up.
+	abandoned atomic.Bool
+	gate      sync.RWMutex // held by who uses a slot that is in no shard yet
 
 	mu     sync.Mutex // guards what follows
 	unsure []ended    // destroyed keys of which the shelf is not known to be wiped yet
@@ -159,7 +166,7 @@ func (c *Config) complete() error {
 	if c.Signer == nil {
 		return errors.New("vault: no key to sign with; give the landing side's")
 	}
-	if c.Dir == "" {
+	if c.Dir == "" && c.Cluster == nil {
 		return errors.New("vault: no directory; name one for receipts")
 	}
 	if err := isogate.CheckName(string(c.Destination), false); err != nil {
@@ -190,6 +197,9 @@ func (c *Config) complete() error {
 	}
 	if c.MaxKeys < 2*len(c.Tenants) || c.MaxKeys > 1<<26 {
 		return fmt.Errorf("vault: %d keys; use at least 2 for each tenant and at most %d", c.MaxKeys, 1<<26)
+	}
+	if c.Cluster != nil {
+		c.Home = newHome() // of this start of this member
 	}
 	if c.Home == [4]byte{} {
 		sum := sha256.Sum256(fmt.Appendf(nil, "isogate/home/v1\x00%s\x00%08x", c.Signer.Name(), c.Signer.KeyHash()))
@@ -242,8 +252,17 @@ func Open(cfg Config) (_ *Vault, err error) {
 		return nil, err
 	}
 	v.sayMemory()
-	if v.ledger, err = openLedger(context.Background(), &v.cfg); err != nil {
-		return nil, err
+	if cfg.Cluster != nil {
+		if v.cluster, err = openCluster(context.Background(), v); err != nil {
+			return nil, err
+		}
+		v.ledger, v.shelf = v.cluster.ledger, v.cluster
+	} else {
+		l, err := openLedger(context.Background(), &v.cfg)
+		if err != nil {
+			return nil, err
+		}
+		v.ledger = l
 	}
 	if err := v.recover(); err != nil {
 		return nil, err
@@ -273,7 +292,8 @@ func (v *Vault) recover() error {
 	doubt := false
 	if v.cfg.Keep != "" {
 		var err error
-		v.shelf, doubt, err = openShelf(v.cfg.Keep, v.cfg.KeepOnDisk, boot, now, func(k *kept) bool {
+		var s *shelf
+		s, doubt, err = openShelf(v.cfg.Keep, v.cfg.KeepOnDisk, boot, now, func(k *kept) bool {
 			r, alive := v.comeBack(k, now)
 			if r != nil {
 				back[k.id] = r
@@ -285,6 +305,7 @@ func (v *Vault) recover() error {
 		if err != nil {
 			return err
 		}
+		v.shelf = s
 	}
 	at := now.stamp()
 	err := v.ledger.held(context.Background(), func(row int64, t isogate.Tenant, id seal.ID) {
@@ -360,6 +381,11 @@ func (v *Vault) Home() [4]byte { return v.cfg.Home }
 func (v *Vault) Ready() error {
 	if v.closing.Load() {
 		return ErrClosed
+	}
+	if v.cluster != nil {
+		if err := v.cluster.ready(); err != nil {
+			return err
+		}
 	}
 	return v.ledger.trouble()
 }

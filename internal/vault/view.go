@@ -39,6 +39,8 @@ type View struct {
 	w    Viewer
 	seen map[revealed]uint64
 	mark uint64 // up to where the ledger has what was revealed
+
+	ahead map[string]away // by seal: what other members of a cluster have answered
 }
 
 // View begins a response to w.
@@ -52,7 +54,14 @@ func (vw *View) OpenSeal(scratch []byte, id seal.ID, raw []byte) (seal.Opened, s
 }
 
 func (vw *View) open(scratch []byte, id seal.ID, raw []byte) (_ seal.Opened, out seal.Outcome) {
-	o, c, out := vw.v.openKey(scratch, id, raw)
+	elsewhere := vw.v.elsewhere(id)
+	var o seal.Opened
+	var c seal.Context
+	if elsewhere {
+		o, c, out = vw.openAway(scratch, id, raw)
+	} else {
+		o, c, out = vw.v.openKey(scratch, id, raw)
+	}
 	if out != seal.Revealed {
 		return seal.Opened{}, out
 	}
@@ -76,7 +85,7 @@ func (vw *View) open(scratch []byte, id seal.ID, raw []byte) (_ seal.Opened, out
 	}
 	// Last, for all that came before took time, and asking for the viewer's rights may
 	// have ended the session.
-	if !vw.v.opens(id, o.Age) {
+	if !elsewhere && !vw.v.opens(id, o.Age) || elsewhere && vw.stale(raw) {
 		return seal.Opened{}, seal.Expired
 	}
 	if vw.seen == nil {
@@ -99,7 +108,7 @@ func (v *Vault) openKey(scratch []byte, id seal.ID, raw []byte) (o seal.Opened, 
 	}
 	r := s.records.at(slot)
 	// Read inside, so that no wait for the lock lies between it and the answer.
-	if _, now := read(v.cfg.Clock); r.end(v.limits).passed(now) {
+	if _, now := read(v.cfg.Clock); r.end(v.limits).passed(now) || v.fenced() {
 		return o, c, seal.Expired
 	}
 	c = v.context(r)
@@ -122,7 +131,7 @@ func (v *Vault) opens(id seal.ID, age time.Duration) bool {
 		return false
 	}
 	_, now := read(v.cfg.Clock)
-	return !s.records.at(slot).valueEnd(age, v.limits).passed(now)
+	return !s.records.at(slot).valueEnd(age, v.limits).passed(now) && !v.fenced()
 }
 
 // context is what a key is for, as it was when it was made.
@@ -150,6 +159,7 @@ func (vw *View) Pending() bool { return len(vw.seen) > 0 || !vw.v.ledger.written
 //
 // promise: P21, P41
 func (vw *View) Record(ctx context.Context) error {
+	vw.Forget()
 	if len(vw.seen) > 0 {
 		_, now := read(vw.v.cfg.Clock)
 		for k, n := range vw.seen {

@@ -113,10 +113,19 @@ func (b *Browser) Reload() {
 	b.Do("reload", chromedp.Reload())
 }
 
-// Back goes back in the history, as the button does.
-func (b *Browser) Back() {
+// Back goes back in the history, as the button does, until the page is at url.
+func (b *Browser) Back(url string) {
 	b.tb.Helper()
-	b.Do("back", chromedp.NavigateBack())
+	// A page may come back from memory, of which the browser tells nothing.
+	b.Script(`history.back(); ""`)
+	for deadline := time.Now().Add(patience); ; {
+		if at := b.Script(`document.readyState + " " + document.location.href`); at == "complete "+url {
+			return
+		}
+		if time.Now().After(deadline) {
+			b.tb.Fatalf("back: the page is %s", b.look())
+		}
+	}
 }
 
 // Fill types into the field that a CSS selector finds, and sends its form. It waits
