@@ -283,7 +283,11 @@ func TestNothingPrints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []string{log.String(), string(b), fmt.Sprintf("%v %+v %#v %s %q %x", got, got[0], got, got[0], got[0], got[0]), fmt.Sprintf("%v %+v %#v", *c, *c, *c)} {
+	client, err := json.Marshal(c)
+	if err != nil || string(client) != `"REDACTED"` {
+		t.Errorf("the client is marshalled as %s, %v", client, err)
+	}
+	for _, s := range []string{log.String(), string(b), fmt.Sprintf("%v %+v %#v %s %q %x", got, got[0], got, got[0], got[0], got[0]), fmt.Sprintf("%v %+v %#v", *c, *c, *c), string(client)} {
 		if strings.Contains(s, "Mia") || strings.Contains(s, "4d6961") || strings.Contains(s, "anna's token") {
 			t.Errorf("printed: %s", s)
 		}

@@ -24,3 +24,8 @@ func (Client) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // Format implements [fmt.Formatter], so that no verb reaches the token.
 func (Client) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(redacted)) }
+
+func (Client) String() string { return redacted }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (Client) MarshalText() ([]byte, error) { return []byte(redacted), nil }

@@ -46,6 +46,8 @@ func openIdentity(cfg *landingConfig) (id *tenant.Identity, created bool, err er
 	if !errors.Is(err, fs.ErrNotExist) {
 		return id, false, err
 	}
-	id, err = tenant.CreateIdentity(cfg.State, cfg.Landing)
-	return id, true, err
+	if id, err = tenant.CreateIdentity(cfg.State, cfg.Landing); err != nil {
+		return nil, false, fmt.Errorf("state: %w; name a directory that this user can make and write", err)
+	}
+	return id, true, nil
 }

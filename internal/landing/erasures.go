@@ -47,8 +47,10 @@ var (
 )
 
 const (
-	// maxErasures is how many of one tenant may wait.
+	// maxErasures is how many of one tenant may wait, and maxErasing how many bytes
+	// their values may have together, which are kept in memory.
 	maxErasures = 10_000
+	maxErasing  = 32 << 20
 	// keepErasures is for how long an erasure that is done is still known by its id.
 	keepErasures = 30 * 24 * time.Hour
 	// firstPause and longestPause are between two calls about one erasure.
@@ -150,6 +152,9 @@ func (e *erasures) ask(ctx context.Context, t isogate.Tenant, id string, rows []
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	j := e.jobs[k]
+	if (j == nil || !j.valued) && e.kept(t)+kept(rows) > maxErasing {
+		return "", errErasuresFull
+	}
 	if j == nil {
 		old, err := e.store.task(ctx, t, id)
 		if err != nil {
@@ -202,6 +207,23 @@ func (e *erasures) ask(ctx context.Context, t isogate.Tenant, id string, rows []
 	}
 	e.stir()
 	return j.state, nil
+}
+
+// kept is how many bytes the values of a tenant's erasures have. The caller holds mu.
+func (e *erasures) kept(t isogate.Tenant) (n int) {
+	for k, j := range e.jobs {
+		if k.tenant == t {
+			n += kept(j.rows)
+		}
+	}
+	return n
+}
+
+func kept(rows []identifier) (n int) {
+	for _, r := range rows {
+		n += len(r.Value)
+	}
+	return n
 }
 
 func sameRow(a, b identifier) bool { return a.Label == b.Label && a.ID == b.ID }
@@ -267,11 +289,14 @@ func (e *erasures) round(ctx context.Context) time.Duration {
 	}
 	e.mu.Unlock()
 	slices.SortFunc(jobs, func(a, b *job) int { return a.asked.Compare(b.asked) })
+	answers := true
 	for _, j := range jobs {
 		if ctx.Err() != nil {
 			return lookAgain
 		}
-		e.see(ctx, j)
+		// A service that does not answer is asked once in a round: waiting for it with
+		// each erasure would keep those behind from being told to be overdue, or done.
+		answers = e.see(ctx, j, answers)
 	}
 	e.tidy(ctx)
 	wait := lookAgain
@@ -295,14 +320,15 @@ func (e *erasures) round(ctx context.Context) time.Duration {
 	return max(wait, 10*time.Millisecond)
 }
 
-// see does what is next for one erasure.
-func (e *erasures) see(ctx context.Context, j *job) {
+// see does what is next for one erasure, and calls the service if it answers. It
+// reports whether it does.
+func (e *erasures) see(ctx context.Context, j *job, answers bool) bool {
 	e.mu.Lock()
 	state, overdue, asked := j.state, j.overdue, j.asked
 	due := j.valued && !e.l.now().Before(j.next) && e.cfg.URL != ""
 	e.mu.Unlock()
-	if state != erasureConfirmed && due {
-		e.call(ctx, j)
+	if state != erasureConfirmed && due && answers {
+		answers = e.call(ctx, j)
 	}
 	e.mu.Lock()
 	state = j.state
@@ -313,17 +339,20 @@ func (e *erasures) see(ctx context.Context, j *job) {
 	case !overdue && e.l.now().Sub(asked) >= e.cfg.EscalateAfter:
 		e.escalate(ctx, j)
 	}
+	return answers
 }
 
-// call asks the service to erase.
-func (e *erasures) call(ctx context.Context, j *job) {
+// call asks the service to erase, and reports whether it answered.
+func (e *erasures) call(ctx context.Context, j *job) bool {
 	e.mu.Lock()
 	rows := j.rows
 	e.mu.Unlock()
+	// Before it is asked who is on the way: whoever sets out after that comes later
+	// than the call, and stays in the register.
 	called, busy := e.now(ctx, j.tenant, rows)
 	if busy || e.l.register.busy(j.tenant, rows) {
 		e.later(j, time.Second)
-		return
+		return true
 	}
 	e.mu.Lock()
 	j.called = called
@@ -338,11 +367,11 @@ func (e *erasures) call(ctx context.Context, j *job) {
 	case status == 200 || status == 204:
 		e.l.metrics.callOuts.WithLabelValues("erased").Inc()
 		e.done(ctx, j, "erased")
-		return
+		return true
 	case status == 404:
 		e.l.metrics.callOuts.WithLabelValues("nothing-held").Inc()
 		e.done(ctx, j, "nothing held")
-		return
+		return true
 	case status == 202:
 		e.l.metrics.callOuts.WithLabelValues("later").Inc()
 	default:
@@ -354,6 +383,7 @@ func (e *erasures) call(ctx context.Context, j *job) {
 	pause := min(e.first<<min(j.tries-1, 20), longestPause)
 	e.mu.Unlock()
 	e.later(j, pause/2+rand.N(pause/2)) //nolint:gosec // it spreads calls, and hides nothing
+	return err == nil
 }
 
 func (e *erasures) later(j *job, d time.Duration) {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -237,6 +238,82 @@ func TestErasureOverdueAndRestart(t *testing.T) {
 	}
 	w.events("acme", func(e seal.Event) bool { return e.Kind == seal.Erased && e.Erasure == "e1" })
 	w.waitState(g, "e1", erasureConfirmed)
+}
+
+// ATTACK: an identifier comes again in the moment in which the service is called to
+// erase it.
+//
+// THIS TEST VERIFIES: it is not struck from the register while the service gets it.
+//
+// promise: P17
+func TestErasureMeetsWhatComesAgain(t *testing.T) {
+	var between atomic.Pointer[func()]
+	w := newWorld(t, func(c *Config, _ *vault.Config) {
+		c.Now = func() time.Time {
+			now := time.Now()
+			if f := between.Swap(nil); f != nil {
+				(*f)()
+				return now.Add(10 * time.Millisecond)
+			}
+			return now
+		}
+	})
+	rows := []identifier{{Label: email, ID: "igt1caaaa", Value: "ada@example.com"}}
+	j := &job{task: task{tenant: "acme", id: "e1", state: erasureWaiting, asked: time.Now(), rows: rows}, valued: true}
+	if err := w.l.erasures.store.ask(t.Context(), &j.task); err != nil {
+		t.Fatal(err)
+	}
+	w.l.register.opened("acme", rows)
+	comes := func() {
+		if err := w.l.register.put(t.Context(), "acme", "entry", []seal.RegisterRow{{Label: email, ID: "igt1caaaa", Subject: "igt1cssss", Because: "b", Rule: "r"}}); err != nil {
+			t.Error(err)
+		}
+	}
+	between.Store(&comes)
+	w.l.erasures.call(t.Context(), j)
+	if list, _, err := w.l.register.list(t.Context(), "acme", "", "", "", 10); err != nil || len(list) != 1 {
+		t.Errorf("the register has %v, %v", list, err)
+	}
+}
+
+// ATTACK: one tenant asks for many erasures, which the service never answers, so that
+// another's wait behind them without anybody being told; and for ever more, so that
+// their values fill the memory.
+//
+// THIS TEST VERIFIES: what is overdue is said to be while the service is waited for,
+// and there is an end to what is kept.
+func TestErasuresBehindOthers(t *testing.T) {
+	w := newWorld(t, func(c *Config, _ *vault.Config) {
+		c.Erase.EscalateAfter, c.Erase.Timeout = time.Millisecond, 2*time.Second
+	})
+	hang := make(chan struct{})
+	defer close(hang)
+	var calls atomic.Int32
+	w.far.answers(func(http.ResponseWriter, *http.Request, string) {
+		calls.Add(1)
+		<-hang
+	})
+	for i := range 20 {
+		if r := w.erase(w.gateway("globex"), erasure("e"+strconv.Itoa(i), "x")); r.status != 200 {
+			t.Fatalf("answered %d %s", r.status, r.body)
+		}
+	}
+	w.erase(w.gateway("acme"), erasure("e1", "ada@example.com"))
+	w.events("acme", func(e seal.Event) bool { return e.Kind == seal.ErasureOverdue })
+	if n := calls.Load(); n > 5 {
+		t.Errorf("it was said after %d calls", n)
+	}
+	full := false
+	for i := 0; i < 40 && !full; i++ {
+		r := w.erase(w.gateway("globex"), erasure("f"+strconv.Itoa(i), strings.Repeat("x", 1<<20)))
+		full = r.status == 503
+	}
+	if !full {
+		t.Error("there is no end to the values that are kept")
+	}
+	if r := w.erase(w.gateway("acme"), erasure("e2", "ada@example.com")); r.status != 200 {
+		t.Errorf("another tenant is answered %d", r.status)
+	}
 }
 
 // ATTACK: another tenant asks about or erases by the id of an erasure.

@@ -100,9 +100,9 @@ func ownPath(x *http1.Exchange) (below string, ok bool) {
 	switch {
 	case len(p) == len(own):
 		return "", true
-	case p[len(own)] != '/':
+	case p[len(own)] != '/' && p[len(own)] != ';': // parameters of a segment are left out by some (RFC 3986, 3.3)
 		return "", false
-	case p[:len(own)] != own:
+	case p[:len(own)] != own || p[len(own)] == ';':
 		return "\x00", true // no path of ours
 	}
 	return p[len(own)+1:], true

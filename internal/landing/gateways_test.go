@@ -175,6 +175,7 @@ func TestServiceCannotForge(t *testing.T) {
 		rw.Header().Set("Isogate-Entry", "x")
 		rw.Header().Set("Alt-Svc", `h2="evil:443"`)
 		rw.Header().Set("Set-Cookie", "__Host-isogate=chosen; Secure; Path=/")
+		rw.Header().Add("Set-Cookie", "=__Host-isogate=chosen; Secure; Path=/")
 		rw.Header().Add("Set-Cookie", "mine=1")
 		rw.Header().Set("Location", "http://"+r.Host+"/next?a=b")
 		rw.WriteHeader(302)
@@ -191,6 +192,40 @@ func TestServiceCannotForge(t *testing.T) {
 	}
 	if r := w.look(agent, "/"); len(r.header.Values("Set-Cookie")) != 1 || !strings.HasPrefix(r.header.Get("Set-Cookie"), "mine=") {
 		t.Errorf("cookies: %v", r.header.Values("Set-Cookie"))
+	}
+}
+
+// ATTACK: a viewer writes our fields, and those that say where a request comes from,
+// in another spelling, which the service's CGI takes for the same; and asks for our
+// paths with a parameter, which the service leaves out.
+//
+// THIS TEST VERIFIES: none of them reaches the service.
+func TestOtherSpellingsOfOurs(t *testing.T) {
+	w := newWorld(t, nil)
+	names := []string{"Isogate_Session", "isogate_entry", "Isogate.Session", "ISOGATE_handling", "X_Forwarded_For", "x_real-ip", "X-Forwarded_Proto"}
+	header := []string{"Their_own", "theirs"}
+	for _, n := range names {
+		header = append(header, n, "forged")
+	}
+	if r := w.look(agent, "/", header...); r.status != 200 {
+		t.Fatalf("answered %d %s", r.status, r.body)
+	}
+	got, _ := w.far.requests()
+	for name, values := range got[0].Header {
+		if strings.Contains(strings.Join(values, " "), "forged") {
+			t.Errorf("the service got %s", name)
+		}
+	}
+	if got[0].Header.Get("Their_own") != "theirs" {
+		t.Error("the service did not get a field of its own")
+	}
+	for _, path := range []string{"/.isogate;a=b/open", "/.isogate;", "/%2eisogate%3b/open", "/.ISOGATE;x/sign-in"} {
+		if r := w.look(agent, path); r.status != 404 {
+			t.Errorf("%s was answered %d", path, r.status)
+		}
+	}
+	if after, _ := w.far.requests(); len(after) != len(got) {
+		t.Error("the service got a path of ours")
 	}
 }
 

@@ -19,17 +19,19 @@ import (
 //
 // Where it may be in doubt (CDATA, which HTML and SVG read differently) it says no.
 type markup struct {
-	state   state
-	name    []byte // of the tag, in lower case, cut at maxName
-	attr    []byte // of the attribute
-	closing bool   // it is an end tag
-	valued  bool   // the tag has a value attribute
-	read    bool   // the attribute's value is for people
-	foreign bool   // there was SVG or MathML, in which a title is no plain text
-	choice  bool   // in an option whose text is its value
+	state       state
+	name        []byte // of the tag, in lower case, cut at maxName
+	attr        []byte // of the attribute
+	closing     bool   // it is an end tag
+	valued      bool   // the tag has a value attribute
+	read        bool   // the attribute's value is for people
+	svg, mathml int    // how deep in them
+	choosing    bool   // in a select
+	choice      bool   // in an option whose text is its value
 
 	raw    []byte // the end that a raw element waits for, such as "</script"
 	at     int    // how much of it was seen
+	cdata  int    // of "<![cdata[", how much was seen; all of it until "]]>"
 	script int    // of "<script" inside a script, how much was seen
 	escape uint8  // of a script: 1 behind <!--, 2 behind <script in that
 	last   uint32 // the last four bytes, in lower case
@@ -84,7 +86,7 @@ func (m *markup) plain() bool {
 	case doubleQuoted, singleQuoted:
 		return m.read
 	case rawText:
-		return !m.foreign && string(m.raw) == "</title"
+		return !m.foreign() && !m.choice && string(m.raw) == "</title"
 	}
 	return false
 }
@@ -276,13 +278,32 @@ func (m *markup) value(c byte) (again bool) {
 
 // endTag is the end of a tag, and the beginning of what it holds.
 func (m *markup) endTag() {
+	selfClosed := m.state == selfClosing
 	m.state = inText
 	name := string(m.name)
 	switch name {
-	case "option", "select", "optgroup", "datalist":
-		m.choice = name == "option" && !m.closing && !m.valued
-	case "svg", "math":
-		m.foreign = true
+	case "option":
+		// In a select not every end tag ends one.
+		m.choice = !m.closing && !m.valued || m.closing && m.choosing && m.choice
+	case "applet", "marquee", "object", "table", "template":
+		if m.choosing { // its end tag does not end it from in there
+			m.state = never
+			return
+		}
+	case "frameset":
+		m.state = never // all tags but a few mean nothing
+		return
+	case "select":
+		if m.closing && m.foreign() {
+			m.state = never // as above
+			return
+		}
+		m.choosing = !m.closing
+		m.choice = m.choice && m.choosing
+	case "svg":
+		m.svg = depth(m.svg, m.closing, selfClosed)
+	case "math":
+		m.mathml = depth(m.mathml, m.closing, selfClosed)
 	}
 	if m.closing {
 		return
@@ -293,9 +314,22 @@ func (m *markup) endTag() {
 	if isRaw(name) {
 		m.state = rawText
 		m.raw = append(append(m.raw[:0], "</"...), name...)
-		m.at, m.script, m.escape, m.last = 0, 0, 0, 0
+		m.at, m.cdata, m.script, m.escape, m.last = 0, 0, 0, 0, 0
 	}
 }
+
+func depth(n int, closing, selfClosed bool) int {
+	switch {
+	case closing:
+		return max(n-1, 0)
+	case selfClosed:
+		return n
+	}
+	return n + 1
+}
+
+// foreign reports whether this is inside SVG or MathML.
+func (m *markup) foreign() bool { return m.svg+m.mathml > 0 }
 
 // declare reads what follows "<!".
 func (m *markup) declare(c byte) (again bool) {
@@ -347,12 +381,16 @@ func (m *markup) rawText(c byte) (again bool) {
 	if delimiter && m.script == len("<script") && m.escape == 1 {
 		m.escape = 2
 	}
+	m.last = m.last<<8 | uint32(c)
+	if m.foreign() && m.differs(c) {
+		m.state = never
+		return false
+	}
 	m.at = match(string(m.raw), m.at, c)
 	if !script {
 		return false
 	}
 	m.script = match("<script", m.script, c)
-	m.last = m.last<<8 | uint32(c)
 	switch {
 	case m.last == '<'<<24|'!'<<16|'-'<<8|'-' && m.escape == 0:
 		m.escape = 1
@@ -360,6 +398,25 @@ func (m *markup) rawText(c byte) (again bool) {
 		m.escape = 0
 	}
 	return false
+}
+
+// cdataBegin begins what is text in SVG and MathML, and in HTML something else.
+const cdataBegin = "<![cdata["
+
+// differs reports whether what is read in a raw element's text may be read in
+// another way. Within SVG and MathML browsers take the same names for elements
+// that have others in them, but for parts of them that are HTML again. The two
+// agree as long as no tag and no comment begins there.
+func (m *markup) differs(c byte) bool {
+	if m.cdata == len(cdataBegin) {
+		if m.last&0xffffff == ']'<<16|']'<<8|'>' {
+			m.cdata = 0
+		}
+		return c == '<'
+	}
+	open := m.at > 0 || m.cdata > 0
+	m.cdata = match(cdataBegin, m.cdata, c)
+	return open && m.cdata == 0 && match(string(m.raw), m.at, c) == 0
 }
 
 // match says how much of word has been seen behind c. Its first byte is nowhere

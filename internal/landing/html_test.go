@@ -108,6 +108,12 @@ func TestValuesStandInTextOnly(t *testing.T) {
 		{`<style></style ><p>§`, true},
 		{`<textarea></textarea/><p>§`, true},
 		{`<svg><path d="M0"/></svg><p>§`, true},
+		{`<svg><style>a > b {}</style><title>x</title></svg><p>§`, true},
+		{`<svg><style><![CDATA[ a > b {} ]]></style></svg><p>§`, true},
+		{`<svg/><script>if (a<b) {}</script><p>§`, true},
+		{`<svg></svg><script>"</b>"</script><p>§`, true},
+		{`<datalist><option>x</option></datalist><p>§`, true},
+		{`<select><option>x</select><p>§`, true},
 		{`</><p>§`, true},
 
 		{`<script>var a = "§"</script>`, false},
@@ -126,6 +132,17 @@ func TestValuesStandInTextOnly(t *testing.T) {
 		{`<option>§</option>`, false},
 		{`<select><option><b>§</b></option></select>`, false},
 		{`<svg><title><script>§</script></title></svg>`, false},
+		{`<svg><title><script></title>§</script></title></svg>`, false},
+		{`<svg><style><a onclick="</style>§">`, false},
+		{`<math><title><!--</title>§-->`, false},
+		{`<svg><style><![CDATA[ <a onclick="</style>§">`, false},
+		{`<svg><![CDATA[ > § ]]></svg>`, false},
+		{`<select><option><p>x</option>§`, false},
+		{`<select><option>x</optgroup>§`, false},
+		{`<select><option><title>§</title>`, false},
+		{`<select><option><table></select>§`, false},
+		{`<select><option><svg><desc></select>§`, false},
+		{`<frameset><title><!--</title>§`, false},
 		{`<p title=§>`, false},
 		{`<p title= §>`, false},
 		{`<p §>`, false},
@@ -200,6 +217,95 @@ func TestMarkupAgreesWithAnotherTokenizer(t *testing.T) {
 	if plainOnes < 5_000 {
 		t.Fatalf("only %d places were taken for text; the test tests nothing", plainOnes)
 	}
+}
+
+// ATTACK: a page has markup that a browser's tree makes another thing of than its
+// tags alone say: raw elements within SVG, whose tags are tags there, or options
+// that an end tag does not end. A value in it would be a program, or go back to the
+// service with a form.
+//
+// THIS TEST VERIFIES: wherever markup says that a place is text, a parser that builds
+// the tree, as a browser does, has it in text that is shown, or in such an attribute.
+func TestMarkupAgreesWithATree(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	plainOnes := 0
+	for range 100_000 {
+		page, ours := nasty(rng)
+		doc, err := html.ParseWithOptions(strings.NewReader(page), html.ParseOptionEnableScripting(true))
+		if err != nil {
+			continue
+		}
+		see := func(text string, ok bool) {
+			for i, plain := range ours {
+				if plain && strings.Contains(strings.ToLower(text), strings.ToLower(placeName(i))) {
+					if plainOnes++; !ok {
+						t.Fatalf("%q: the place %d is taken for text, and is not", page, i)
+					}
+				}
+			}
+		}
+		for nd := range doc.Descendants() {
+			see(nd.Data, nd.Type == html.TextNode && isShown(nd))
+			for _, a := range nd.Attr {
+				_, read := slices.BinarySearch(readAloud, a.Key)
+				see(a.Key, false)
+				see(a.Val, read)
+			}
+		}
+	}
+	if plainOnes < 5_000 {
+		t.Fatalf("only %d places were taken for text; the test tests nothing", plainOnes)
+	}
+}
+
+// placeName marks a place in a page; nothing around it can look like another one.
+func placeName(i int) string { return "Qz" + string(rune('a'+i)) + "j" }
+
+// nasty is a page that nobody writes, with places, and which of them markup takes
+// for text.
+func nasty(rng *rand.Rand) (page string, plain []bool) {
+	const parts = "< > / = ! -- - ? a p> <p> <p_ <a_ </p> <script> </script> <!-- --> --!> title=\" alt=' value=\" href=\" onclick=\" \"> '> " +
+		"<title> </title> <style> </style> <textarea> </textarea> <svg> </svg> <svg/> <math> </math> <select> </select> <option> </option> <optgroup> </optgroup> " +
+		"<foreignObject> </foreignObject> <desc> <mtext> <template> </template> <xmp> </xmp_> <iframe> </iframe> <plaintext> <datalist> <button> <hr> <td> <frameset> " +
+		"<!doctype_html> <![CDATA[ ]]> &lt; <style/> <svg><style> <svg><title> <math><title> <svg><script> <select><option> <a_onclick=\" <?x_?> \x00 § § § §"
+	list := strings.Split(parts, " ")
+	var b strings.Builder
+	n := 0
+	for range 1 + rng.IntN(10) {
+		part := strings.ReplaceAll(list[rng.IntN(len(list))], "_", " ")
+		if part == "§" {
+			part = placeName(n)
+			n++
+		}
+		b.WriteString(part)
+	}
+	page, plain = b.String(), make([]bool, n)
+	var m markup
+	for i := range len(page) {
+		if page[i] == 'Q' && strings.HasPrefix(page[i:], "Qz") {
+			plain[page[i+2]-'a'] = m.plain()
+		}
+		m.step(page[i])
+	}
+	return page, plain
+}
+
+// isShown reports whether a text is shown, and not what a form sends.
+func isShown(nd *html.Node) bool {
+	if p := nd.Parent.Data; p != "title" && slices.Contains(rawElements, p) || p == "plaintext" {
+		return false
+	}
+	for o := range nd.Ancestors() {
+		if o.Data != "option" {
+			continue
+		}
+		for s := range o.Ancestors() {
+			if s.Data == "select" && s.Namespace == "" {
+				return slices.ContainsFunc(o.Attr, func(a html.Attribute) bool { return a.Key == "value" })
+			}
+		}
+	}
+	return true
 }
 
 // theirReading says of each mark whether golang.org/x/net/html has it in text or in

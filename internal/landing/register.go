@@ -99,9 +99,9 @@ func newRegister(s *store, most int64, now func() time.Time) (*register, error) 
 //
 // promise: P17
 func (r *register) put(ctx context.Context, t isogate.Tenant, entry string, rows []seal.RegisterRow) error {
-	now := r.now()
 	a := &ask{tenant: t}
 	r.mu.Lock()
+	now := r.now() // not before busy could see it
 	for _, row := range rows {
 		r.away[digestOf(t, string(row.Label), row.ID)]++
 		d := digestOf(t, string(row.Label), row.ID, row.Subject)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/textproto"
 	"net/url"
 	"strconv"
 	"strings"
@@ -71,7 +72,8 @@ func (u *upstream) outgoing(x *http1.Exchange, drop func(name string) bool, add 
 	out := &http1.Outgoing{Scheme: u.scheme, Host: u.host, Port: u.port, Method: r.Method, Target: r.Target}
 	out.Header = make(http1.Fields, 0, len(r.Header)+len(add))
 	for _, f := range r.Header {
-		if !withheld(f.Name) && f.Name != "Host" && f.Name != "Expect" && (drop == nil || !drop(f.Name)) {
+		name := readAs(f.Name)
+		if !withheld(name) && name != "Host" && name != "Expect" && (drop == nil || !drop(name)) {
 			out.Header = append(out.Header, f)
 		}
 	}
@@ -85,6 +87,18 @@ func (u *upstream) outgoing(x *http1.Exchange, drop func(name string) bool, add 
 	return out
 }
 
+// readAs is the name that programs behind CGI and its heirs take a field's name for:
+// to them all signs are one (RFC 3875, 4.1.18), and Isogate_Session is Isogate-Session.
+func readAs(name string) string {
+	b := []byte(name)
+	for i, c := range b {
+		if !inSeal(c) {
+			b[i] = '-'
+		}
+	}
+	return textproto.CanonicalMIMEHeaderKey(string(b))
+}
+
 // withheld reports whether a field is never handed on by either side: it belongs
 // to one connection, or is ours and therefore forged.
 func withheld(name string) bool {
@@ -95,7 +109,7 @@ func withheld(name string) bool {
 func clean(fields http1.Fields) http1.Fields {
 	kept := make(http1.Fields, 0, len(fields)+4)
 	for _, f := range fields {
-		if !withheld(f.Name) {
+		if !withheld(readAs(f.Name)) {
 			kept = append(kept, f)
 		}
 	}

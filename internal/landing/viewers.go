@@ -1,6 +1,7 @@
 package landing
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
 	"mime"
@@ -180,7 +181,8 @@ func (l *Landing) shown(in *http1.Incoming) http1.Fields {
 		case "Accept-Ranges":
 			return true
 		case "Set-Cookie":
-			name, _, _ := strings.Cut(f.Value, "=")
+			// A cookie without a name is sent as its value alone, which may look like ours.
+			name, _, _ := strings.Cut(strings.TrimLeft(f.Value, "= \t"), "=")
 			name = strings.TrimSpace(name)
 			return strings.EqualFold(name, "__Host-isogate") || strings.EqualFold(name, "isogate-session")
 		}
@@ -195,12 +197,12 @@ const holdPage = 256 << 10
 // before it leaves; if it cannot be, nothing of it does.
 func (l *Landing) reveal(x *http1.Exchange, in *http1.Incoming, header http1.Fields, s shape, v *view) {
 	defer v.Forget()
-	body := reveal(v.ahead(x.Context(), in.Body), s, v)
-	defer func() { _ = body.Close() }()
 	if in.ContentLength >= 0 && in.ContentLength <= holdPage && x.Request.Method != "HEAD" {
-		l.revealWhole(x, in, header, s, body, v)
+		l.revealWhole(x, in, header, s, v)
 		return
 	}
+	body := reveal(v.ahead(x.Context(), in.Body), s, v)
+	defer func() { _ = body.Close() }()
 	w, err := x.Stream(in.Status, revealedHeader(header, s), -1)
 	if err != nil {
 		l.cutOff(x, err)
@@ -238,7 +240,16 @@ func (l *Landing) reveal(x *http1.Exchange, in *http1.Incoming, header http1.Fie
 	}
 }
 
-func (l *Landing) revealWhole(x *http1.Exchange, in *http1.Incoming, header http1.Fields, s shape, body revealer, v *view) {
+func (l *Landing) revealWhole(x *http1.Exchange, in *http1.Incoming, header http1.Fields, s shape, v *view) {
+	// Nothing is opened before all of it is there: a service that takes its time could
+	// else have a value shown long after its key was destroyed.
+	sealed, err := io.ReadAll(in.Body)
+	if err != nil {
+		l.refuse(x, failed(err))
+		return
+	}
+	body := reveal(v.ahead(x.Context(), bytes.NewReader(sealed)), s, v)
+	defer func() { _ = body.Close() }()
 	out := make([]byte, 0, 2*in.ContentLength+512)
 	defer func() { clear(out[:cap(out)]) }()
 	for {
@@ -259,7 +270,9 @@ func (l *Landing) revealWhole(x *http1.Exchange, in *http1.Incoming, header http
 		}
 	}
 	if err := v.record(x.Context()); err != nil {
-		l.refuse(x, l.broken("what is shown cannot be written down, so that it is not shown", err))
+		r := l.broken("what is shown cannot be written down, so that it is not shown", err)
+		r.passed = true
+		l.refuse(x, r)
 		return
 	}
 	if body.Counts() != (seal.Counts{}) {

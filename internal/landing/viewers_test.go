@@ -418,6 +418,37 @@ func TestBrokenAndGiantPages(t *testing.T) {
 	}
 }
 
+// ATTACK: a service sends a page's seals, and the rest once the session has ended.
+//
+// THIS TEST VERIFIES: what is shown then are no values: none is opened before the
+// page can leave, in one piece or as it comes.
+func TestPageThatWaitsForTheEnd(t *testing.T) {
+	for _, length := range []string{"", "100000"} {
+		w := newWorld(t, nil)
+		g := w.gateway("acme")
+		k := w.key(seal.Context{Session: session})
+		w.take(g, k)
+		igs := sealValue(t, k, display, "Ada")
+		w.far.answers(func(rw http.ResponseWriter, _ *http.Request, _ string) {
+			rw.Header().Set("Content-Type", "text/html")
+			text := igs
+			if length != "" {
+				rw.Header().Set("Content-Length", length)
+				text = "<p>" + igs + "</p>"
+			}
+			_, _ = io.WriteString(rw, text)
+			_ = http.NewResponseController(rw).Flush()
+			if r := w.do(g, "POST", "https://"+w.gateways+"/.isogate/sessions/end", `{"session":"`+session+`"}`, "Content-Type", "application/json"); r.status != 200 {
+				t.Errorf("the end is answered %d %s", r.status, r.body)
+			}
+			_, _ = io.WriteString(rw, strings.Repeat(" ", 100_000-len(text)))
+		})
+		if r := w.look(agent, "/"); r.err != nil || r.status != 200 || strings.Contains(r.body, "Ada") || !strings.Contains(r.body, "[expired]") {
+			t.Errorf("length %q: ada sees %d %.40q %v", length, r.status, r.body, r.err)
+		}
+	}
+}
+
 // THIS TEST VERIFIES: a page that comes slowly is shown as it comes.
 func TestSlowPage(t *testing.T) {
 	w := newWorld(t, nil)
