@@ -292,7 +292,7 @@ func nasty(rng *rand.Rand) (page string, plain []bool) {
 
 // isShown reports whether a text is shown, and not what a form sends.
 func isShown(nd *html.Node) bool {
-	if p := nd.Parent.Data; p != "title" && slices.Contains(rawElements, p) || p == "plaintext" {
+	if p := nd.Parent.Data; p != "title" && isRaw(p) || p == "plaintext" {
 		return false
 	}
 	for o := range nd.Ancestors() {
