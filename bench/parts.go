@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -14,10 +15,14 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/isogate/isogate/internal/seal"
 )
 
 // parts are what this program is when it is started again with their name.
@@ -33,6 +38,7 @@ func init() { // breaks the circle main → parts → flag sets → main
 		"sink":         sinkPart,
 		"push":         pushPart,
 		"hold":         holdPart,
+		"vault":        vaultPart,
 	}
 }
 
@@ -49,14 +55,18 @@ func pool(file string) (*x509.CertPool, error) {
 }
 
 // farPart is the destination: it reads a request, answers with a fixed body,
-// and does nothing else. The first body it sees is kept in a file, so that the
-// bench can look at what arrived.
+// and does nothing else. The first body of a kind that it sees on a connection is
+// kept in a file, so that the bench can look at what arrived. It has pages to
+// answer with where it is given some, and says what a landing says where it is to
+// be the double of one: it holds whatever keys it is sent.
 func farPart(ctx context.Context, args []string) error {
 	fl := flag.NewFlagSet("far", flag.ContinueOnError)
 	addr := fl.String("addr", "", "where to listen")
 	cert := fl.String("cert", "", "certificate")
 	key := fl.String("key", "", "its key")
-	keep := fl.String("keep", "", "file for the first body of each connection's first request")
+	keep := fl.String("keep", "", "file for the body of each connection's first request of a path")
+	pages := fl.String("pages", "", "directory of what to answer by path: NAME.html and NAME.json")
+	landing := fl.String("landing", "", "file with a landing's statement, to be its double")
 	if err := fl.Parse(args); err != nil {
 		return err
 	}
@@ -68,10 +78,15 @@ func farPart(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	answers, err := farAnswers(*pages, *landing)
+	if err != nil {
+		return err
+	}
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
 	body := `{"id":"10042","status":"open","created":"2026-11-23T10:00:00Z","links":{"self":"/v1/tickets/10042"}}`
 	answer := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	const okay = "HTTP/1.1 200 OK\r\n"
 	for {
 		c, err := ln.Accept()
 		if err != nil {
@@ -80,19 +95,83 @@ func farPart(ctx context.Context, args []string) error {
 		go func() {
 			defer func() { _ = c.Close() }()
 			r := &reader{br: bufio.NewReaderSize(c, 32<<10)}
-			for n := 0; ; n++ {
+			var last, says []byte
+			for {
 				m, err := r.next()
 				if err != nil {
 					return
 				}
-				if n == 0 && *keep != "" {
+				if *keep != "" && !bytes.Equal(last, m.first) {
+					last = append(last[:0], m.first...)
 					_ = os.WriteFile(*keep, m.body, 0o600)
 				}
-				if _, err := c.Write(answer); err != nil {
+				with := answer
+				if len(answers) > 0 {
+					if of, ok := answers[string(m.path())]; ok {
+						with = of
+					}
+				}
+				if *landing != "" && len(m.seals) > 0 {
+					says = append(appendHeld(append(says[:0], okay...), m.seals), with[len(okay):]...)
+					with = says
+				}
+				if _, err := c.Write(with); err != nil {
 					return
 				}
 			}
 		}()
+	}
+}
+
+// farAnswers are whole answers by path.
+func farAnswers(pages, landing string) (map[string][]byte, error) {
+	answers := map[string][]byte{}
+	add := func(path, media string, body []byte) {
+		answers[path] = fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", media, len(body), body)
+	}
+	if pages != "" {
+		files, err := os.ReadDir(pages)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			body, err := os.ReadFile(filepath.Join(pages, f.Name()))
+			if err != nil {
+				return nil, err
+			}
+			media := "application/json"
+			if strings.HasSuffix(f.Name(), ".html") {
+				media = "text/html; charset=utf-8"
+			}
+			add("/"+f.Name(), media, body)
+		}
+	}
+	if landing != "" {
+		stated, err := os.ReadFile(landing)
+		if err != nil {
+			return nil, err
+		}
+		add("/.isogate/statement", seal.MediaType, stated)
+		add("/.isogate/receipts?after=0", "application/json", []byte(`{"receipts":[],"more":false}`))
+	}
+	return answers, nil
+}
+
+// appendHeld says of every key in Isogate-Seal that it is held, without reading more
+// of it than the ID that each member begins with.
+func appendHeld(dst, seals []byte) []byte {
+	const id = seal.IDChars + 2 // in its quotes
+	dst = append(dst, seal.HeaderHeld+": "...)
+	for n := 0; ; n++ {
+		if n > 0 {
+			dst = append(dst, ", "...)
+		}
+		dst = append(dst, seals[:min(id, len(seals))]...)
+		_, rest, more := bytes.Cut(seals, []byte(", "))
+		if !more {
+			return append(dst, "\r\n"...)
+		}
+		seals = rest
 	}
 }
 
@@ -147,7 +226,7 @@ type loaded struct {
 	Requests  int64         `json:"requests"`
 	Failed    int64         `json:"failed"` // answers other than 200
 	Answer    string        `json:"answer"` // the first of them
-	CPU       time.Duration `json:"-"`      // of all that took part
+	CPU       time.Duration `json:"-"`      // of those that the question says
 }
 
 // loadPart sends one request over and over on some connections that stay open,
@@ -159,6 +238,8 @@ func loadPart(ctx context.Context, args []string) error {
 	through.flags(fl)
 	host := fl.String("host", "", "the host to ask the proxy for")
 	path := fl.String("path", "/", "path of the request")
+	method := fl.String("method", "POST", "method of the request")
+	lines := fl.String("lines", "", "file of header lines, of which each connection has another one, and none where it is not given")
 	file := fl.String("body", "", "file with the body")
 	ca := fl.String("ca", "", "authority of the server")
 	cert := fl.String("cert", "", "client certificate, where one is asked for")
@@ -180,9 +261,19 @@ func loadPart(ctx context.Context, args []string) error {
 		}
 		cfg.Certificates = []tls.Certificate{pair}
 	}
-	body, err := os.ReadFile(*file)
-	if err != nil {
-		return err
+	var body []byte
+	if *file != "" {
+		if body, err = os.ReadFile(*file); err != nil {
+			return err
+		}
+	}
+	own := []string{""}
+	if *lines != "" {
+		text, err := os.ReadFile(*lines)
+		if err != nil {
+			return err
+		}
+		own = strings.Split(strings.TrimSpace(string(text)), "\n")
 	}
 	name := *addr
 	if through.proxy != "" {
@@ -193,17 +284,26 @@ func loadPart(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	request := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: application/json\r\nUser-Agent: load\r\nContent-Length: %d\r\n\r\n%s",
-		*path, name, len(body), body)
+	requests := make([][]byte, len(own))
+	for i, line := range own {
+		head := ""
+		if len(body) > 0 {
+			head = fmt.Sprintf("Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
+		}
+		if line != "" {
+			head += line + "\r\n"
+		}
+		requests[i] = fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nAccept: application/json\r\nUser-Agent: load\r\n%s\r\n%s", *method, *path, name, head, body)
+	}
 
-	lines := make([]*tls.Conn, *conns)
-	for i := range lines {
+	open := make([]*tls.Conn, *conns)
+	for i := range open {
 		c, err := through.open(ctx, *host)
 		if err != nil {
 			return err
 		}
-		lines[i] = tls.Client(c, cfg)
-		if err := lines[i].HandshakeContext(ctx); err != nil {
+		open[i] = tls.Client(c, cfg)
+		if err := open[i].HandshakeContext(ctx); err != nil {
 			return err
 		}
 	}
@@ -213,10 +313,11 @@ func loadPart(ctx context.Context, args []string) error {
 	var wg sync.WaitGroup
 	errs := make(chan error, *conns)
 	begin := time.Now()
-	for i, c := range lines {
+	for i, c := range open {
 		wg.Go(func() {
 			errs <- func() error {
 				r := &reader{br: bufio.NewReaderSize(c, 16<<10)}
+				request := requests[i%len(requests)]
 				for time.Since(begin) < *d {
 					sent := time.Now()
 					if _, err := c.Write(request); err != nil {
@@ -241,7 +342,7 @@ func loadPart(ctx context.Context, args []string) error {
 	}
 	wg.Wait()
 	took := time.Since(begin)
-	for range lines {
+	for range open {
 		if err := <-errs; err != nil && err != io.EOF {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 // as little as possible, for what they cost is taken from the contestants.
 type message struct {
 	first []byte // request or status line
+	seals []byte // what Isogate-Seal has, if it is there
 	body  []byte // valid until the next read
 }
 
@@ -21,12 +22,14 @@ type message struct {
 type reader struct {
 	br   *bufio.Reader
 	line []byte
+	keys []byte
 	buf  []byte
 }
 
 var (
 	contentLength    = []byte("content-length:")
 	transferEncoding = []byte("transfer-encoding:")
+	sealField        = []byte("isogate-seal:")
 )
 
 func (r *reader) next() (message, error) {
@@ -48,6 +51,9 @@ func (r *reader) next() (message, error) {
 			if length, err = strconv.Atoi(string(bytes.TrimSpace(line[len(contentLength):]))); err != nil {
 				return m, err
 			}
+		case len(line) > len(sealField) && bytes.EqualFold(line[:len(sealField)], sealField):
+			r.keys = append(r.keys[:0], bytes.TrimSpace(line[len(sealField):])...)
+			m.seals = r.keys
 		case len(line) > len(transferEncoding) && bytes.EqualFold(line[:len(transferEncoding)], transferEncoding):
 			chunked = true
 		}
@@ -73,6 +79,13 @@ func (r *reader) content(m *message, length int, chunked bool) error {
 	m.body = r.buf[:length]
 	_, err := io.ReadFull(r.br, m.body)
 	return err
+}
+
+// path is the target of a request line.
+func (m message) path() []byte {
+	_, rest, _ := bytes.Cut(m.first, []byte(" "))
+	path, _, _ := bytes.Cut(rest, []byte(" "))
+	return path
 }
 
 // status reads the status code of a status line.

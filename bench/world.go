@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -21,6 +20,8 @@ import (
 
 // The host that the pack sends to; the configuration says that it is on loopback.
 const farHost = "support.example"
+
+const gatewaySPIFFE = "spiffe://bench.isolated/gateway"
 
 // world is the processes and files of the gateway's question.
 type world struct {
@@ -122,6 +123,10 @@ func (w *world) certificates(hosts ...string) error {
 		return err
 	}
 	if err := os.WriteFile(w.path("both.pem"), append(cert, key...), 0o600); err != nil {
+		return err
+	}
+	// What a gateway is known to a landing by.
+	if _, _, err = a.WriteFiles(w.dir, "gateway", isogatetest.Leaf{Name: "gateway", SPIFFE: gatewaySPIFFE}); err != nil {
 		return err
 	}
 	w.client, w.clientKey, err = a.WriteFiles(w.dir, "caller", isogatetest.Leaf{Name: "caller", SPIFFE: isogatetest.SPIFFE(isogatetest.Product)})
@@ -346,31 +351,56 @@ func (w *world) stop() {
 	w.running = nil
 }
 
+// asking is what a load asks for.
+type asking struct {
+	of     string // the contestant
+	path   string
+	method string // POST, if it is empty
+	body   string // file; "" is none
+	lines  string // file of header lines, one for each connection; "" is none
+	cert   string // client certificate and key, where they are asked for
+	key    string
+}
+
 // load runs the load against one contestant in a process of its own.
 func (w *world) load(ctx context.Context, name, body string, conns int, d time.Duration) (loaded, error) {
-	var out loaded
-	self, err := os.Executable()
-	if err != nil {
-		return out, err
-	}
-	path := "/v1/tickets"
-	args := []string{"load", "-addr", w.at[name], "-ca", w.ca, "-body", w.path(body), "-conns", strconv.Itoa(conns), "-for", d.String()}
+	a := asking{of: name, path: "/v1/tickets", body: body}
 	if name == "isogate" {
-		path = "/to/support-portal/v1/tickets"
-		args = append(args, "-cert", w.client, "-key", w.clientKey)
+		a.path, a.cert, a.key = "/to/support-portal/v1/tickets", w.client, w.clientKey
 	}
-	cmd := exec.CommandContext(ctx, self, append(args, "-path", path)...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	raw, err := cmd.Output()
+	return w.ask(ctx, a, conns, d)
+}
+
+// ask runs a load in a process of its own. Its CPU time is the contestant's.
+func (w *world) ask(ctx context.Context, a asking, conns int, d time.Duration) (loaded, error) {
+	var out loaded
+	args := []string{"-addr", w.at[a.of], "-ca", w.ca, "-conns", strconv.Itoa(conns), "-for", d.String(), "-path", a.path}
+	if a.method != "" {
+		args = append(args, "-method", a.method)
+	}
+	if a.body != "" {
+		args = append(args, "-body", w.path(a.body))
+	}
+	if a.lines != "" {
+		args = append(args, "-lines", w.path(a.lines))
+	}
+	if a.cert != "" {
+		args = append(args, "-cert", a.cert, "-key", a.key)
+	}
+	before, err := w.cpuOf(a.of)
 	if err != nil {
-		return out, fmt.Errorf("load on %s: %w: %s", name, err, bytes.TrimSpace(stderr.Bytes()))
-	}
-	if err := json.Unmarshal(raw, &out); err != nil {
 		return out, err
 	}
+	if _, err := w.measure(ctx, &out, "load", args...); err != nil {
+		return out, fmt.Errorf("load on %s: %w", a.of, err)
+	}
+	after, err := w.cpuOf(a.of)
+	if err != nil {
+		return out, err
+	}
+	out.CPU = after - before
 	if out.Failed > 0 {
-		return out, fmt.Errorf("%d of %d answers of %s were not 200; the first: %s", out.Failed, out.Requests, name, out.Answer)
+		return out, fmt.Errorf("%d of %d answers of %s to %s were not 200; the first: %s", out.Failed, out.Requests, a.of, a.path, out.Answer)
 	}
 	return out, nil
 }

@@ -68,8 +68,15 @@ const maxName = 24
 var readAloud = []string{"abbr", "alt", "aria-description", "aria-label", "aria-placeholder", "aria-roledescription", "aria-valuetext",
 	"label", "placeholder", "summary", "title"}
 
-// rawElements hold text in which no tag begins until their own end.
-var rawElements = []string{"iframe", "noembed", "noframes", "noscript", "script", "style", "textarea", "title", "xmp"}
+// isRaw reports whether an element holds text in which no tag begins until its own
+// end.
+func isRaw(name string) bool {
+	switch name {
+	case "iframe", "noembed", "noframes", "noscript", "script", "style", "textarea", "title", "xmp":
+		return true
+	}
+	return false
+}
 
 // plain reports whether a seal at this place may become a value.
 func (m *markup) plain() bool {
@@ -84,7 +91,8 @@ func (m *markup) plain() bool {
 	return false
 }
 
-// skip is how many bytes at the beginning of b change nothing.
+// skip reads bytes at the beginning of b that lead to no other state, many of them
+// at once, and returns how many.
 func (m *markup) skip(b []byte) int {
 	var end byte
 	switch m.state {
@@ -94,6 +102,18 @@ func (m *markup) skip(b []byte) int {
 		end = '"'
 	case singleQuoted:
 		end = '\''
+	case tagName:
+		n := 0
+		for ; n < len(b) && letter(b[n]); n++ {
+			m.name = appendName(m.name, b[n])
+		}
+		return n
+	case attrName:
+		n := 0
+		for ; n < len(b) && letter(b[n]); n++ {
+			m.attr = appendName(m.attr, b[n])
+		}
+		return n
 	case never:
 		return len(b)
 	default:
@@ -291,7 +311,7 @@ func (m *markup) endTag() {
 	if name == "plaintext" {
 		m.state = never
 	}
-	if _, raw := slices.BinarySearch(rawElements, name); raw {
+	if isRaw(name) {
 		m.state = rawText
 		m.raw = append(append(m.raw[:0], "</"...), name...)
 		m.at, m.cdata, m.script, m.escape, m.last = 0, 0, 0, 0, 0

@@ -292,7 +292,7 @@ func nasty(rng *rand.Rand) (page string, plain []bool) {
 
 // isShown reports whether a text is shown, and not what a form sends.
 func isShown(nd *html.Node) bool {
-	if p := nd.Parent.Data; p != "title" && slices.Contains(rawElements, p) || p == "plaintext" {
+	if p := nd.Parent.Data; p != "title" && isRaw(p) || p == "plaintext" {
 		return false
 	}
 	for o := range nd.Ancestors() {
@@ -342,7 +342,7 @@ func theirReading(page string) (plain []bool) {
 			}
 			plain = append(plain, marks[:n]...)
 			raw = ""
-			if s := string(name); slices.Contains(rawElements, s) || s == "plaintext" {
+			if s := string(name); isRaw(s) || s == "plaintext" {
 				raw = s
 			}
 		default:

@@ -61,18 +61,15 @@ func (s *quoted) Read(b []byte) (int, error) {
 			return 0, s.err
 		}
 		n, err := s.src.Read(s.in)
-		for _, c := range s.in[:n] {
-			s.step(c)
-			s.out = append(s.out, c)
-		}
-		if s.err = err; err != nil {
-			s.endRun(0)
+		s.take(s.in[:n])
+		if s.err = err; err != nil && s.run >= 0 {
+			s.endRun(0, len(s.out))
 		}
 		s.free = len(s.out)
 		if s.run >= 0 {
 			switch held := s.out[s.run:]; {
 			case len(held) > maxHeld:
-				s.endRun(0) // longer than any seal
+				s.endRun(0, len(s.out)) // longer than any seal
 			case bytes.IndexByte(held, mark[3]) >= 0:
 				s.free = s.run
 			default: // its end may be the beginning of a mark
@@ -91,16 +88,43 @@ func (s *quoted) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// step reads one byte, which is about to be appended to out.
-func (s *quoted) step(c byte) {
+// take reads a piece and appends it to out: what leads to no other state at once, and
+// the rest byte by byte.
+func (s *quoted) take(b []byte) {
+	from := len(s.out)
+	s.out = append(s.out, b...)
+	for i := 0; i < len(b); i++ {
+		switch {
+		case !s.inside:
+			n := bytes.IndexByte(b[i:], '"')
+			if n < 0 {
+				return
+			}
+			i += n
+		case s.run >= 0:
+			for i < len(b) && inSeal(b[i]) {
+				i++
+			}
+			if i == len(b) {
+				return
+			}
+		}
+		s.step(b[i], from+i)
+	}
+}
+
+// step reads one byte, which is at that place of out.
+func (s *quoted) step(c byte, at int) {
 	if s.inside && !s.escaped && s.hex == 0 && inSeal(c) {
 		if s.run < 0 {
-			s.run, s.whole = len(s.out), s.fresh
+			s.run, s.whole = at, s.fresh
 		}
 		s.fresh = false
 		return
 	}
-	s.endRun(c)
+	if s.run >= 0 {
+		s.endRun(c, at)
+	}
 	s.fresh = false
 	switch {
 	case !s.inside:
@@ -126,15 +150,16 @@ func (s *quoted) step(c byte) {
 	}
 }
 
-// endRun notes what the seals in the run that ends before c stand in.
-func (s *quoted) endRun(c byte) {
-	if s.run < 0 {
-		return
-	}
-	run := s.out[s.run:]
+// endRun notes what the seals in the run stand in, which ends before c, at that place
+// of out.
+func (s *quoted) endRun(c byte, at int) {
+	run := s.out[s.run:at]
 	whole := s.whole && c == '"'
 	s.run = -1
 	const head = len(mark) + 1
+	if len(run) < head+nameChars {
+		return
+	}
 	for at := 0; ; at++ {
 		i := bytes.IndexByte(run[at:], mark[3])
 		if i < 0 {

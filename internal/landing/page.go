@@ -125,19 +125,26 @@ func (p *page) wipe() {
 }
 
 // take reads a piece, run by run: a run is what is plain throughout, or nowhere.
-// No seal is cut by that, for what ends a run is in no seal.
+// No seal is cut by that, for what ends a run is in no seal. Most runs are a few
+// bytes of markup, or text without a seal in it; they are passed on together.
 func (p *page) take(b []byte) {
 	begin, plain := 0, p.m.plain()
+	passed := 0 // what is before was handed on
 	for i := 0; i < len(b); i++ {
 		if i += p.m.skip(b[i:]); i == len(b) {
 			break
 		}
 		p.m.step(b[i])
 		if now := p.m.plain(); now != plain {
-			p.run(b[begin:i], plain, true)
+			if run := b[begin:i]; plain && (len(p.held) > 0 || bytes.IndexByte(run, mark[3]) >= 0) {
+				p.add(b[passed:begin])
+				p.run(run, true, true)
+				passed = i
+			}
 			begin, plain = i, now
 		}
 	}
+	p.add(b[passed:begin])
 	p.run(b[begin:], plain, false)
 }
 

@@ -54,7 +54,7 @@ func TestAttackKeyConfusion(t *testing.T) {
 	context := c.append(nil)
 	id := commit(&k1, s.statement.Home, context)
 	info := wrapInfo(append(context, id[:]...), s.epoch.ID())
-	wrapped, err := wrap(s.epoch.Public(), info, &k2)
+	wrapped, err := s.statement.wrapTo(info, &k2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestAttackKeyConfusion(t *testing.T) {
 	if err := s.epoch.Unwrap(Arrival{ID: id, Epoch: s.epoch.ID(), Context: c, Wrapped: wrapped}, &key); err == nil || key != ([32]byte{}) {
 		t.Errorf("unwrapped a key that the id does not commit to: %v", err)
 	}
-	wrapped, err = wrap(s.epoch.Public(), info, &k1)
+	wrapped, err = s.statement.wrapTo(info, &k1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"crypto/hpke"
 	"encoding/binary"
 	"errors"
@@ -97,13 +98,36 @@ func (e *Epoch) Destroy() {
 	e.private = nil
 }
 
-// wrap encapsulates key to the public half of an epoch.
-func wrap(public, info []byte, key *[keySize]byte) ([]byte, error) {
-	p, err := hpke.MLKEM768X25519().NewPublicKey(public)
+// wrapper is the public half of an epoch, ready to wrap keys to: expanding it is an
+// eighth of the work of wrapping one key. The zero wrapper is of none.
+type wrapper struct {
+	public []byte
+	key    hpke.PublicKey
+}
+
+func newWrapper(public []byte) (wrapper, error) {
+	key, err := hpke.MLKEM768X25519().NewPublicKey(public)
 	if err != nil {
-		return nil, err
+		return wrapper{}, err
 	}
-	return hpke.Seal(p, hpke.HKDFSHA256(), hpke.AES256GCM(), info, key[:])
+	return wrapper{bytes.Clone(public), key}, nil
+}
+
+// wrapTo encapsulates key to a statement's epoch. A statement that was changed since
+// it was opened is taken as it is now.
+func (s *Statement) wrapTo(info []byte, key *[keySize]byte) ([]byte, error) {
+	w := s.ready
+	if w.key == nil || !bytes.Equal(w.public, s.Public) {
+		var err error
+		if w, err = newWrapper(s.Public); err != nil {
+			return nil, err
+		}
+	}
+	return w.wrap(info, key)
+}
+
+func (w wrapper) wrap(info []byte, key *[keySize]byte) ([]byte, error) {
+	return hpke.Seal(w.key, hpke.HKDFSHA256(), hpke.AES256GCM(), info, key[:])
 }
 
 // wrapInfo is what a wrapped key is bound to: context and ID, and the epoch.

@@ -75,7 +75,7 @@ func newSealer(c Context, to *Statement, now func() time.Time, made time.Time, k
 	context := c.append(nil)
 	s.id = commit(key, to.Home, context)
 	s.aad = append(context, s.id[:]...)
-	wrapped, err := wrap(to.Public, s.info(to.Epoch), key)
+	wrapped, err := to.wrapTo(s.info(to.Epoch), key)
 	if err != nil {
 		return nil, fmt.Errorf("seal: the epoch key of landing %s: %w", to.Landing, err)
 	}

@@ -30,6 +30,8 @@ type Statement struct {
 	Idle, Max time.Duration
 	// Acknowledges are the labels whose persisted identifiers it registers, lists and erases.
 	Acknowledges []isogate.LabelPattern
+
+	ready wrapper // of Public, where the statement was opened
 }
 
 // MediaType is the content type of statements and receipts.
@@ -160,6 +162,11 @@ func parseStatement(text, signer string) (*Statement, error) {
 	if s.Landing != signer {
 		return nil, fmt.Errorf("it says to be of landing %.100q", s.Landing)
 	}
+	ready, err := newWrapper(s.Public)
+	if err != nil {
+		return nil, fmt.Errorf("kem: %w", err)
+	}
+	s.ready = ready
 	return s, nil
 }
 

@@ -20,7 +20,12 @@ func TestStatement(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := OpenStatement(b, s.verifier)
-	if err != nil || !reflect.DeepEqual(got, s.statement) {
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := *got
+	plain.ready = wrapper{}
+	if !reflect.DeepEqual(&plain, s.statement) {
 		t.Fatalf("%s\n got %+v, %v\nwant %+v", b, got, err, s.statement)
 	}
 	for l, want := range map[isogate.Label]bool{email: true, account: true, "account": true, "personal.name": false, isogate.Unclassified: false} {
@@ -34,6 +39,15 @@ func TestStatement(t *testing.T) {
 	if _, err := NewSealer(transitOnly(), got, at(start)); err != nil {
 		t.Error(err)
 	}
+
+	// What was made ready when it was opened is not used for another key.
+	next := newSide(t)
+	got.Epoch, got.Public = next.epoch.ID(), next.epoch.Public()
+	k, err := NewSealer(transitOnly(), got, at(start))
+	if err != nil {
+		t.Fatal(err)
+	}
+	unwrap(t, next, arrive(t, k))
 }
 
 // ATTACK: somebody on the way, or another landing side, gives the gateway a
