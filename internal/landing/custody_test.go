@@ -135,7 +135,7 @@ func TestCustodyAndALanding(t *testing.T) {
 	})
 
 	// The session ends.
-	must(c.EndSession(t.Context(), "session-1"))
+	must(c.EndSession(t.Context(), "product/help-center", "session-1"))
 	until("the receipt", func() bool { return standing().KeysOut == 0 })
 	if l, err = custody.ReadLife(t.Context(), j, e); err != nil || l.Keys[0].Cause != seal.CauseEnded || l.Keys[0].Receipt == 0 {
 		t.Errorf("got %+v, %v", l.Keys, err)
