@@ -19,6 +19,7 @@ var floors = check.Floors{
 		"internal/remote":      1,
 		"internal/payload":     1,
 		"internal/http1":       1,
+		"internal/guess":       1,
 		"internal/policy":      2,
 		"internal/consent":     2,
 		"internal/seal":        2,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/isogate/isogate/internal/consent"
+	"github.com/isogate/isogate/internal/guess"
 )
 
 // ATTACK: somebody without a token, with a wrong one, or with one put where none
@@ -17,7 +18,7 @@ import (
 func TestAttackNoToken(t *testing.T) {
 	o := newOffice(t)
 	now := time.Now()
-	o.hub.failed.now = func() time.Time { now = now.Add(time.Minute); return now }
+	o.hub.failed = guess.New(func() time.Time { now = now.Add(time.Minute); return now })
 	for _, r := range routes {
 		path := Prefix + strings.NewReplacer("{kind}", "app", "{name}", "bot", "{id}", "01ARZ3NDEKTSV4RRFFQ69G5FAV").Replace(r.path)
 		for _, header := range [][]string{nil, {""}, {"Bearer"}, {"Bearer "}, {"Bearer wrong"}, {"Basic " + tokens["ada"]}, {tokens["ada"]}, {"Bearer  " + tokens["ada"]},
@@ -44,7 +45,7 @@ func TestAttackNoToken(t *testing.T) {
 func TestAttackGuessedTokens(t *testing.T) {
 	o := newOffice(t)
 	now := time.Now()
-	o.hub.failed.now = func() time.Time { return now }
+	o.hub.failed = guess.New(func() time.Time { return now })
 	try := func(from, token string) int {
 		r := httptest.NewRequest("GET", Prefix+"/apps", nil)
 		r.RemoteAddr = from
@@ -56,7 +57,7 @@ func TestAttackGuessedTokens(t *testing.T) {
 		}
 		return w.Code
 	}
-	for i := range failuresAtOnce {
+	for i := range guess.AtOnce {
 		if got := try("[2001:db8::1]:1234", fmt.Sprint("guess", i)); got != 401 {
 			t.Fatalf("guess %d: %d", i, got)
 		}
@@ -72,13 +73,6 @@ func TestAttackGuessedTokens(t *testing.T) {
 	now = now.Add(time.Second)
 	if got := try("[2001:db8::3]:1", tokens["ada"]); got != 200 {
 		t.Errorf("a second later: %d", got)
-	}
-	f := newFailures(time.Now)
-	for i := range 3 * failuresOf {
-		f.note(caller(&httpRequest{RemoteAddr: fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255)}))
-	}
-	if len(f.by) > failuresOf {
-		t.Errorf("%d addresses are remembered", len(f.by))
 	}
 }
 

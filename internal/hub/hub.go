@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/isogate/isogate/internal/consent"
+	"github.com/isogate/isogate/internal/guess"
 	"github.com/isogate/isogate/internal/remote"
 )
 
@@ -55,7 +56,7 @@ type Hub struct {
 	custody  Custody // may be nil
 	logger   *slog.Logger
 	now      func() time.Time
-	failed   *failures
+	failed   *guess.Limit
 	mux      *http.ServeMux
 	patterns map[string]bool
 }
@@ -78,7 +79,7 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Hub{ledger: cfg.Ledger, describe: cfg.Describe, admins: admins, custody: cfg.Custody, logger: cfg.Logger, now: cfg.Now, failed: newFailures(cfg.Now),
+	h := &Hub{ledger: cfg.Ledger, describe: cfg.Describe, admins: admins, custody: cfg.Custody, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
 		mux: http.NewServeMux(), patterns: map[string]bool{}}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path

@@ -10,13 +10,10 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"sync"
-	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/consent"
+	"github.com/isogate/isogate/internal/guess"
 )
 
 // Administrator is a person who may act, and by what they are known.
@@ -82,7 +79,7 @@ func actorOf(ctx context.Context) consent.Actor {
 // known lets administrators in and nobody else.
 func (h *Hub) known(w http.ResponseWriter, r *http.Request) {
 	from := caller(r)
-	if h.failed.tooMany(from) {
+	if h.failed.Reached(from) {
 		w.Header().Set("Retry-After", "1")
 		h.refuse(w, problem(http.StatusTooManyRequests, "too-many-attempts", "too many wrong tokens came from this address; wait a second and use the right one"))
 		return
@@ -96,8 +93,8 @@ func (h *Hub) known(w http.ResponseWriter, r *http.Request) {
 	name, ok := h.admins.of(token)
 	if !ok {
 		if token != "" {
-			h.failed.note(from)
-			h.logger.Warn("a wrong administrator's token", slog.String("remote", from.String()), slog.String("path", consent.Shown(r.URL.Path)))
+			h.failed.Wrong(from)
+			h.logger.Warn("a wrong administrator's token", slog.String("remote", guess.Network(from).String()), slog.String("path", consent.Shown(r.URL.Path)))
 		}
 		w.Header().Set("WWW-Authenticate", `Bearer realm="isogate"`)
 		h.refuse(w, problem(http.StatusUnauthorized, "no-administrator",
@@ -131,76 +128,9 @@ func (h *Hub) nowhere(w http.ResponseWriter, r *http.Request) {
 	h.refuse(w, problem(http.StatusMethodNotAllowed, "method", "this path takes "+strings.Join(methods, " and ")))
 }
 
-// caller is the address that a request came from: for IPv6 the network of one
-// customer, who has more addresses in it than there are tokens.
-func caller(r *http.Request) netip.Prefix {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	a := ap.Addr().Unmap().WithZone("")
-	bits := a.BitLen()
-	if a.Is6() {
-		bits = 64
-	}
-	p, _ := a.Prefix(bits)
-	return p
-}
-
-// Wrong tokens that one address may send at once, and then each second; and of how
-// many addresses that is remembered.
-const (
-	failuresAtOnce = 10
-	failuresEach   = 1
-	failuresOf     = 4096
-)
-
-// failures counts wrong tokens by address. A right one costs nothing. While an
-// address has none left, no token of it is tried at all: else guessing would go on
-// as fast as before.
-type failures struct {
-	now func() time.Time
-	mu  sync.Mutex // guards by
-	by  map[netip.Prefix]*rate.Limiter
-}
-
-func newFailures(now func() time.Time) *failures {
-	return &failures{now: now, by: map[netip.Prefix]*rate.Limiter{}}
-}
-
-func (f *failures) tooMany(from netip.Prefix) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	l := f.by[from]
-	return l != nil && l.TokensAt(f.now()) < 1
-}
-
-func (f *failures) note(from netip.Prefix) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	l := f.by[from]
-	if l == nil {
-		if len(f.by) >= failuresOf {
-			f.forget()
-		}
-		l = rate.NewLimiter(failuresEach, failuresAtOnce)
-		f.by[from] = l
-	}
-	l.AllowN(f.now(), 1)
-}
-
-// forget makes room for some time: of those that have waited long enough first,
-// else of any.
-func (f *failures) forget() {
-	for p, l := range f.by {
-		if l.TokensAt(f.now()) >= failuresAtOnce {
-			delete(f.by, p)
-		}
-	}
-	for p := range f.by {
-		if len(f.by) < failuresOf*3/4 {
-			return
-		}
-		delete(f.by, p)
-	}
+// caller is the address that a request came from; the zero address where that
+// cannot be read.
+func caller(r *http.Request) netip.Addr {
+	ap, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return ap.Addr()
 }

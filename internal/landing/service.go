@@ -72,7 +72,7 @@ func (l *Landing) serviceCall(x *http1.Exchange, path string) *refusal {
 // asService refuses who does not have the service's token.
 func (l *Landing) asService(x *http1.Exchange) *refusal {
 	from := x.Request.Remote.Addr()
-	if l.viewers.failed.tooMany(from) {
+	if l.viewers.failed.Reached(from) {
 		return &refusal{status: 429, code: codeTooMany, detail: "too many wrong tokens came from this address; wait a second and use the right one", retry: 1}
 	}
 	token := bearerOf(x.Request.Header)
@@ -80,7 +80,7 @@ func (l *Landing) asService(x *http1.Exchange) *refusal {
 		return nil
 	}
 	if token != "" {
-		l.viewers.failed.note(from)
+		l.viewers.failed.Wrong(from)
 	}
 	return &refusal{status: 401, code: codeUnauthorised, detail: "this needs the service's token as Authorization: Bearer TOKEN; its SHA-256 is in service.token_sha256"}
 }

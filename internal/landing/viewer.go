@@ -13,9 +13,8 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/guess"
 	"github.com/isogate/isogate/internal/seal"
 )
 
@@ -50,7 +49,7 @@ const (
 type viewers struct {
 	list   []Viewer
 	sums   [][32]byte
-	failed *failures
+	failed *guess.Limit
 	now    func() time.Time
 
 	mu       sync.Mutex // guards sessions
@@ -64,7 +63,7 @@ type signedIn struct {
 }
 
 func newViewers(list []Viewer, now func() time.Time) (*viewers, error) {
-	v := &viewers{list: slices.Clone(list), failed: newFailures(now), now: now, sessions: map[[32]byte]*signedIn{}}
+	v := &viewers{list: slices.Clone(list), failed: guess.New(now), now: now, sessions: map[[32]byte]*signedIn{}}
 	names := map[string]bool{}
 	texts := make([]string, 0, len(list))
 	for i, w := range list {
@@ -118,13 +117,13 @@ func find(sums [][32]byte, token string) int {
 // byToken finds whose token it is. From an address that sent too many wrong ones
 // none is tried.
 func (v *viewers) byToken(token string, from netip.Addr) (w *Viewer, tooMany bool) {
-	if v.failed.tooMany(from) {
+	if v.failed.Reached(from) {
 		return nil, true
 	}
 	if i := find(v.sums, token); i >= 0 {
 		return &v.list[i], false
 	}
-	v.failed.note(from)
+	v.failed.Wrong(from)
 	return nil, false
 }
 
@@ -214,73 +213,4 @@ func (v *viewers) count(w *Viewer) (n int) {
 		}
 	}
 	return n
-}
-
-// Wrong tokens that one address may send at once, and then each second; and of how
-// many addresses that is remembered.
-const (
-	failuresAtOnce = 10
-	failuresEach   = 1
-	failuresOf     = 4096
-)
-
-// failures counts wrong tokens by address: for IPv6 by the network of one customer,
-// who has more addresses in it than there are tokens.
-type failures struct {
-	now func() time.Time
-	mu  sync.Mutex // guards by
-	by  map[netip.Prefix]*rate.Limiter
-}
-
-func newFailures(now func() time.Time) *failures {
-	return &failures{now: now, by: map[netip.Prefix]*rate.Limiter{}}
-}
-
-func network(a netip.Addr) netip.Prefix {
-	a = a.Unmap().WithZone("")
-	bits := a.BitLen()
-	if a.Is6() {
-		bits = 64
-	}
-	p, _ := a.Prefix(bits)
-	return p
-}
-
-func (f *failures) tooMany(from netip.Addr) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	l := f.by[network(from)]
-	return l != nil && l.TokensAt(f.now()) < 1
-}
-
-func (f *failures) note(from netip.Addr) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	p := network(from)
-	l := f.by[p]
-	if l == nil {
-		f.forget()
-		l = rate.NewLimiter(failuresEach, failuresAtOnce)
-		f.by[p] = l
-	}
-	l.AllowN(f.now(), 1)
-}
-
-// forget makes room for some time: of those that have waited long enough first,
-// else of any.
-func (f *failures) forget() {
-	if len(f.by) < failuresOf {
-		return
-	}
-	for p, l := range f.by {
-		if l.TokensAt(f.now()) >= failuresAtOnce {
-			delete(f.by, p)
-		}
-	}
-	for p := range f.by {
-		if len(f.by) < failuresOf*3/4 {
-			return
-		}
-		delete(f.by, p)
-	}
 }
