@@ -22,11 +22,17 @@ func custodyLandings(plan *policy.Plan, hosts map[string]string, keys *tenant.Ke
 		if d.Landing == nil || d.URL == nil {
 			continue
 		}
-		o, err := obfuscate.New(obfuscate.Config{Tenant: keys.Tenant(), Destination: d.Name, Labels: plan.Labels(d.Name), Keys: keys, EmailDomain: emailDomain})
+		l := custody.Landing{Destination: d.Name, URL: d.URL, At: hosts[d.URL.Hostname()], Key: d.Landing}
+		c := obfuscate.Config{Tenant: keys.Tenant(), Destination: d.Name, Labels: plan.Labels(d.Name), Keys: keys, EmailDomain: emailDomain, Use: obfuscate.Identifiers}
+		var err error
+		l.Identifiers, err = obfuscate.New(c)
+		if c.Use = obfuscate.Subjects; err == nil {
+			l.Subjects, err = obfuscate.New(c)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("destination %s: keys: %w", d.Name, err)
 		}
-		out = append(out, custody.Landing{Destination: d.Name, URL: d.URL, At: hosts[d.URL.Hostname()], Key: d.Landing, Obfuscator: o})
+		out = append(out, l)
 	}
 	return out, nil
 }

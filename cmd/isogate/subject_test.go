@@ -128,7 +128,7 @@ func TestSubjectListAndErase(t *testing.T) {
 			return err
 		}
 		for _, v := range []string{"ada@example.com", "bob@example.com"} {
-			token, _, _, err := landings[0].Obfuscator.Replace(nil, &isogate.Verdict{Action: isogate.Token, Label: "personal.contact.email"}, isogate.Value{Kind: isogate.String, Text: []byte(v)})
+			token, _, _, err := landings[0].Identifiers.Replace(nil, &isogate.Verdict{Action: isogate.Token, Label: "personal.contact.email"}, isogate.Value{Kind: isogate.String, Text: []byte(v)})
 			if err != nil {
 				return err
 			}

@@ -232,7 +232,7 @@ func TestALandingSpeaksForItself(t *testing.T) {
 	order.ID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 	f := newFar(t)
 	text := f.states(destroyed(id, seal.CauseIdle), seal.Event{Kind: seal.Erased, Erasure: string(order.ID)}, seal.Event{Kind: seal.ErasureOverdue, Erasure: string(order.ID)})
-	receipt, err := receiptEntry(f.landing(nil), f.last, text)
+	receipt, err := receiptEntry(f.landing(registrars{}), f.last, text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +243,7 @@ func TestALandingSpeaksForItself(t *testing.T) {
 			t.Fatal(errs)
 		}
 	}
-	if !s.IsOut(id) || s.Erasures()[0].State != ErasureAsked || s.Head(Chain{support, signerOf(f.landing(nil).Key)}).Number != 1 {
+	if !s.IsOut(id) || s.Erasures()[0].State != ErasureAsked || s.Head(Chain{support, signerOf(f.landing(registrars{}).Key)}).Number != 1 {
 		t.Errorf("one landing spoke for another: %+v", s)
 	}
 	// A receipt under the destination of another does not even read as one.
@@ -375,6 +375,52 @@ func TestALandingWithoutRoom(t *testing.T) {
 	eventually(t, "the entry", func() bool { return len(in.acts(ActRefused)) == 1 && in.standing().KeysOut == 1 })
 	if in.key(session).ID() != held.ID() || in.key(temporary(time.Minute)).ID() == refused[1] {
 		t.Error("the held key is given up, or the refused one is in use")
+	}
+}
+
+// ATTACK: a landing puts tokens that it saw in payloads, of what never left in
+// plaintext, into its register as identifiers of somebody, or the token of a subject
+// as an identifier, and waits for that person's erasure: the gateway would turn them
+// back, and tell it.
+//
+// THIS TEST VERIFIES: no token but those that were registered as identifiers is turned
+// back, neither for the list nor for an erasure.
+//
+// promise: P03, P17
+func TestAttackTokensOfPayloadsInTheRegister(t *testing.T) {
+	f := newFar(t)
+	in := f.gateway(t.TempDir())
+	ada := in.tokenBy(in.obf.subjects, email, "ada@example.com")
+	rows := []registerRow{
+		{Label: string(email), ID: in.token(email, "ada@example.com"), Subject: ada},
+		{Label: string(email), ID: in.tokenBy(in.obf.payloads, email, "secret@example.com"), Subject: ada},
+		{Label: string(name), ID: in.tokenBy(in.obf.payloads, name, "Secret"), Subject: ada},
+		{Label: string(name), ID: in.tokenBy(in.obf.subjects, name, "Secret"), Subject: ada},
+		{Label: string(email), ID: ada, Subject: ada},
+	}
+	f.set(func() {
+		for _, r := range rows {
+			r.Because, r.Rule = "tickets", "t.yaml:3"
+			f.register = append(f.register, r)
+		}
+	})
+	p, err := in.custody.Subjects(t.Context(), Query{})
+	if err != nil || len(p.Subjects) != len(rows) {
+		t.Fatalf("got %+v, %v", p, err)
+	}
+	for i, s := range p.Subjects {
+		if (i == 0) == s.Unreadable || i > 0 && s.Value != "" || s.Subject != "ada@example.com" {
+			t.Errorf("row %d: %+v", i, s)
+		}
+	}
+	list, err := in.custody.Erase(t.Context(), Order{Value: "ada@example.com", Reason: "she asked", By: Actor{Name: "carol"}})
+	if err != nil || len(list) != 1 {
+		t.Fatalf("got %+v, %v", list, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if asked := f.erasures[string(list[0].ID)]; len(asked) != 1 || asked[0].Value != "ada@example.com" {
+		t.Errorf("the landing was told %+v", asked)
 	}
 }
 

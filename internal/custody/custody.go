@@ -56,8 +56,10 @@ type Landing struct {
 	At string
 	// Key verifies what the landing signs.
 	Key note.Verifier
-	// Obfuscator turns the tenant's tokens for the destination back.
-	Obfuscator *obfuscate.Obfuscator
+	// Identifiers and Subjects turn the tokens of the destination's register back, and
+	// no others: a landing that put tokens of payloads into its register must not have
+	// them turned back by an erasure.
+	Identifiers, Subjects *obfuscate.Obfuscator
 }
 
 func (l *Landing) signer() string { return signerOf(l.Key) }

@@ -285,7 +285,7 @@ type inside struct {
 	t       *testing.T
 	dir     string
 	keys    *tenant.Keyring
-	obf     *obfuscate.Obfuscator
+	obf     registrars
 	journal *journal.Journal
 	custody *Custody
 	stop    func()
@@ -303,7 +303,7 @@ func (f *far) gateway(dir string, change ...func(*Config)) *inside {
 			t.Fatal(err)
 		}
 	}
-	if in.obf, err = obfuscate.New(obfuscate.Config{Tenant: acme, Destination: support, Labels: []isogate.Label{email, name}, Keys: in.keys}); err != nil {
+	if in.obf, err = newRegistrars(in.keys); err != nil {
 		t.Fatal(err)
 	}
 	jc := journal.Config{Dir: dir + "/journal", Database: f.database, Dial: (&net.Dialer{}).DialContext, Tenant: acme, Signer: in.keys.Signer(), Verifier: in.keys.Verifier()}
@@ -348,12 +348,24 @@ func (f *far) gateway(dir string, change ...func(*Config)) *inside {
 	return in
 }
 
-func (f *far) landing(o *obfuscate.Obfuscator) Landing {
+// registrars mint the tokens of a register, and those of payloads.
+type registrars struct{ identifiers, subjects, payloads *obfuscate.Obfuscator }
+
+func newRegistrars(keys obfuscate.Deriver) (r registrars, err error) {
+	for use, o := range map[obfuscate.Use]**obfuscate.Obfuscator{obfuscate.Identifiers: &r.identifiers, obfuscate.Subjects: &r.subjects, "": &r.payloads} {
+		if *o, err = obfuscate.New(obfuscate.Config{Tenant: acme, Destination: support, Labels: []isogate.Label{email, name}, Keys: keys, Use: use}); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+func (f *far) landing(o registrars) Landing {
 	v, err := note.NewVerifier(f.vkey)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return Landing{Destination: support, URL: f.url, At: f.addr, Key: v, Obfuscator: o}
+	return Landing{Destination: support, URL: f.url, At: f.addr, Key: v, Identifiers: o.identifiers, Subjects: o.subjects}
 }
 
 func eventually(t testing.TB, what string, is func() bool) {
@@ -437,9 +449,15 @@ func (in *inside) standing() Standing {
 	return all[0]
 }
 
+// token is that of an identifier in the register.
 func (in *inside) token(l isogate.Label, v string) string {
 	in.t.Helper()
-	r, _, _, err := in.obf.Replace(nil, &isogate.Verdict{Action: isogate.Token, Label: l}, isogate.Value{Kind: isogate.String, Text: []byte(v)})
+	return in.tokenBy(in.obf.identifiers, l, v)
+}
+
+func (in *inside) tokenBy(o *obfuscate.Obfuscator, l isogate.Label, v string) string {
+	in.t.Helper()
+	r, _, _, err := o.Replace(nil, &isogate.Verdict{Action: isogate.Token, Label: l}, isogate.Value{Kind: isogate.String, Text: []byte(v)})
 	if err != nil {
 		in.t.Fatal(err)
 	}

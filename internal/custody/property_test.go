@@ -67,7 +67,7 @@ func history(t *testing.T, f *far, rng *rand.Rand, n int) ([]isogate.Entry, *pla
 				events = append(events, destroyed(id, seal.CauseIdle))
 			}
 			text := f.states(events...)
-			e, err := receiptEntry(f.landing(nil), f.last, text)
+			e, err := receiptEntry(f.landing(registrars{}), f.last, text)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -101,7 +101,7 @@ func history(t *testing.T, f *far, rng *rand.Rand, n int) ([]isogate.Entry, *pla
 			p.erasures[e.ID] = ErasureAsked
 			if rng.IntN(2) == 0 {
 				text := f.states(seal.Event{Kind: seal.Erased, Erasure: string(e.ID)})
-				r, err := receiptEntry(f.landing(nil), f.last, text)
+				r, err := receiptEntry(f.landing(registrars{}), f.last, text)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -140,8 +140,8 @@ func TestFoldIsWhatTheEntriesSay(t *testing.T) {
 				}
 				i += n
 			}
-			if len(s.keys) != len(want.out) || s.Head(Chain{support, signerOf(f.landing(nil).Key)}).Number != want.number {
-				t.Fatalf("seed %d: %d keys out and receipt %d, want %d and %d", seed, len(s.keys), s.Head(Chain{support, signerOf(f.landing(nil).Key)}).Number, len(want.out), want.number)
+			if len(s.keys) != len(want.out) || s.Head(Chain{support, signerOf(f.landing(registrars{}).Key)}).Number != want.number {
+				t.Fatalf("seed %d: %d keys out and receipt %d, want %d and %d", seed, len(s.keys), s.Head(Chain{support, signerOf(f.landing(registrars{}).Key)}).Number, len(want.out), want.number)
 			}
 			for id, due := range want.out {
 				if k, out := s.keys[id]; !out || k.due != due || k.noted != want.noted[id] {

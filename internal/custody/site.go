@@ -27,8 +27,8 @@ type site struct {
 }
 
 func (c *Custody) newSite(l Landing) (*site, error) {
-	if l.URL == nil || l.Key == nil || l.Obfuscator == nil {
-		return nil, errors.New("the URL, the landing's key and the obfuscator are all needed")
+	if l.URL == nil || l.Key == nil || l.Identifiers == nil || l.Subjects == nil {
+		return nil, errors.New("the URL, the landing's key and both obfuscators are all needed")
 	}
 	s := &site{Landing: l, chain: Chain{l.Destination, l.signer()}, scheme: l.URL.Scheme, host: l.URL.Hostname(), serverName: l.URL.Hostname()}
 	port := l.URL.Port()

@@ -144,13 +144,17 @@ func (c *Custody) Subjects(ctx context.Context, q Query) (Page, error) {
 // reveal turns a row of the register back.
 func (s *site) reveal(r *registerRow) Subject {
 	v := Subject{Destination: s.Destination, Label: isogate.Label(r.Label), Token: r.ID, Because: r.Because, Rule: r.Rule, Entry: isogate.EntryID(r.Entry), Since: r.Since, Last: r.Last}
-	label, value, err := s.Obfuscator.Reveal(r.ID)
+	label, value, err := s.Identifiers.Reveal(r.ID)
 	if err != nil || string(label) != r.Label {
 		v.Unreadable = true // or it was never ours: a landing may say anything
 	} else {
 		v.Value = string(value)
 	}
-	if _, subject, err := s.Obfuscator.Reveal(r.Subject); err == nil {
+	_, subject, err := s.Subjects.Reveal(r.Subject)
+	if err != nil { // an identifier that stands for itself
+		_, subject, err = s.Identifiers.Reveal(r.Subject)
+	}
+	if err == nil {
 		v.Subject = string(subject)
 	}
 	return v
@@ -281,7 +285,7 @@ func cut(rows []Identifier) (parts [][]Identifier) {
 func (c *Custody) askErasure(ctx context.Context, s *site, id isogate.EntryID, rows []Identifier) error {
 	list := make([]erasureRow, 0, len(rows))
 	for _, r := range rows {
-		label, value, err := s.Obfuscator.Reveal(r.Token)
+		label, value, err := s.Identifiers.Reveal(r.Token)
 		if err != nil || label != r.Label {
 			return errors.New("a token of it cannot be turned back any more; erase by hand what the entry names")
 		}

@@ -265,6 +265,9 @@ type target struct {
 	base       string // path in front of every path, without a final slash
 	obfuscator *obfuscate.Obfuscator
 	landing    bool // the host is a landing's, which stands before the service
+	// For the landing's register; nil without a landing. No token that leaves in a
+	// payload is one of theirs, so that none can be passed off as one.
+	identifiers, subjects *obfuscate.Obfuscator
 }
 
 // NewRules derives the keys of every destination and makes the rules.
@@ -281,13 +284,18 @@ func NewRules(cfg RulesConfig) (*Rules, error) {
 				return nil, fmt.Errorf("destination %s: %w", d.Name, err)
 			}
 		}
-		t.obfuscator, err = obfuscate.New(obfuscate.Config{
-			Tenant: cfg.Tenant, Destination: d.Name, Labels: cfg.Plan.Labels(d.Name), Keys: cfg.Keys, EmailDomain: cfg.EmailDomain,
-		})
+		t.landing = d.Landing != nil
+		c := obfuscate.Config{Tenant: cfg.Tenant, Destination: d.Name, Labels: cfg.Plan.Labels(d.Name), Keys: cfg.Keys, EmailDomain: cfg.EmailDomain}
+		t.obfuscator, err = obfuscate.New(c)
+		if c.Use = obfuscate.Identifiers; err == nil && t.landing {
+			t.identifiers, err = obfuscate.New(c)
+		}
+		if c.Use = obfuscate.Subjects; err == nil && t.landing {
+			t.subjects, err = obfuscate.New(c)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("destination %s: keys: %w", d.Name, err)
 		}
-		t.landing = d.Landing != nil
 		r.landings = r.landings || t.landing
 		r.targets[d.Name] = t
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/http1"
+	"github.com/isogate/isogate/internal/obfuscate"
 	"github.com/isogate/isogate/internal/seal"
 )
 
@@ -26,13 +27,13 @@ func (r *registerRows) reset() {
 	r.rows, r.subject, r.several = r.rows[:0], "", false
 }
 
-// tokenOf is the tenant's token of val under l, which only the inside can turn
-// back; false for what is too long for one.
-func (s *sealing) tokenOf(l isogate.Label, val isogate.Value) (string, bool) {
+// tokenOf is o's token of val under l, which only the inside can turn back; false
+// for what is too long for one.
+func (s *sealing) tokenOf(o *obfuscate.Obfuscator, l isogate.Label, val isogate.Value) (string, bool) {
 	r := &s.rows
 	var applied isogate.Action
 	var err error
-	r.token, _, applied, err = s.p.target.obfuscator.Replace(r.token[:0], &isogate.Verdict{Action: isogate.Token, Form: isogate.Form{Name: "text"}, Label: l}, val)
+	r.token, _, applied, err = o.Replace(r.token[:0], &isogate.Verdict{Action: isogate.Token, Form: isogate.Form{Name: "text"}, Label: l}, val)
 	return string(r.token), err == nil && applied == isogate.Token
 }
 
@@ -41,7 +42,7 @@ func (r *registerRows) subjectOf(s *sealing, v *isogate.Verdict, val isogate.Val
 	if s.settled || r.several || s.p.transit.Subject == "" || v.Label != s.p.transit.Subject || val.Kind == isogate.Null || len(val.Text) == 0 {
 		return
 	}
-	token, ok := s.tokenOf(v.Label, val)
+	token, ok := s.tokenOf(s.p.target.subjects, v.Label, val)
 	if r.several = !ok || r.subject != "" && r.subject != token; !r.several {
 		r.subject = token
 	}
@@ -68,7 +69,7 @@ func (s *sealing) Note(v *isogate.Verdict, val isogate.Value) error {
 }
 
 func (r *registerRows) add(s *sealing, v *isogate.Verdict, val isogate.Value) *refusal {
-	token, ok := s.tokenOf(v.Label, val)
+	token, ok := s.tokenOf(s.p.target.identifiers, v.Label, val)
 	switch {
 	case !ok:
 		return registerSize("one is longer than a token can be")

@@ -13,6 +13,7 @@ import (
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/gateway"
 	"github.com/isogate/isogate/internal/isogatetest"
+	"github.com/isogate/isogate/internal/obfuscate"
 	"github.com/isogate/isogate/internal/policy"
 	"github.com/isogate/isogate/internal/seal"
 )
@@ -98,8 +99,11 @@ func TestWhatDoesNotStayLeavesSealed(t *testing.T) {
 		t.Fatalf("registered: %+v", l.rows)
 	}
 	row := l.rows[0]
-	if row.Label != "personal.contact.email" || row.Subject != row.ID || row.Because != `Tickets, comments; "need" an address` || !strings.Contains(row.Rule, "transits/tickets.yaml:") {
+	if row.Label != "personal.contact.email" || row.Subject == row.ID || row.Because != `Tickets, comments; "need" an address` || !strings.Contains(row.Rule, "transits/tickets.yaml:") {
 		t.Errorf("registered: %+v", row)
+	}
+	if label, value := revealToken(t, w, row.Subject); label != "personal.contact.email" || value != "ada@acme.example" {
+		t.Errorf("the subject of the register is %s %q", label, value)
 	}
 	if label, value := revealToken(t, w, row.ID); label != "personal.contact.email" || value != "ada@acme.example" {
 		t.Errorf("the token of the register is %s %q", label, value)
@@ -210,22 +214,27 @@ func TestAStreamLeavesSealed(t *testing.T) {
 	}
 }
 
-// revealToken turns a token of the tenant for far back.
+// revealToken turns a token of far's register back.
 func revealToken(t *testing.T, w *isogatetest.World, token string) (isogate.Label, string) {
 	t.Helper()
 	pack, err := policy.Load(w.PackDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := pack.Plan().Obfuscator(isogatetest.Tenant, "far", w.Keys)
-	if err != nil {
-		t.Fatal(err)
+	for _, use := range []obfuscate.Use{obfuscate.Identifiers, obfuscate.Subjects, ""} {
+		o, err := obfuscate.New(obfuscate.Config{Tenant: isogatetest.Tenant, Destination: "far", Labels: pack.Plan().Labels("far"), Keys: w.Keys, Use: use})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if label, value, err := o.Reveal(token); err == nil {
+			if use == "" {
+				t.Error("a token of the register is one that stands in payloads")
+			}
+			return label, string(value)
+		}
 	}
-	label, value, err := o.Reveal(token)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return label, string(value)
+	t.Fatal("nothing turns the token back")
+	return "", ""
 }
 
 // wrappedIn says which of the keys of an arrival came wrapped.

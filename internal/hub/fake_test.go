@@ -3,16 +3,12 @@ package hub
 import (
 	"context"
 	"errors"
-	"net/http"
 
 	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/remote"
 )
 
-type (
-	httpRequest = http.Request
-	row         = remote.Row
-)
+type row = remote.Row
 
 // fakeLedger has lost touch, and records nothing.
 type fakeLedger struct {

@@ -27,6 +27,7 @@ import (
 	"github.com/isogate/isogate/internal/http1"
 	"github.com/isogate/isogate/internal/isogatetest"
 	"github.com/isogate/isogate/internal/landing"
+	"github.com/isogate/isogate/internal/obfuscate"
 	"github.com/isogate/isogate/internal/policy"
 	"github.com/isogate/isogate/internal/remote"
 	"github.com/isogate/isogate/internal/vault"
@@ -195,7 +196,13 @@ func (o *outside) custodian(t *testing.T) (func(*isogatetest.World) gateway.Land
 		if err != nil {
 			t.Fatal(err)
 		}
-		obfuscator, err := pack.Plan().Obfuscator(isogatetest.Tenant, "far", w.Keys)
+		of := obfuscate.Config{Tenant: isogatetest.Tenant, Destination: "far", Labels: pack.Plan().Labels("far"), Keys: w.Keys, Use: obfuscate.Identifiers}
+		identifiers, err := obfuscate.New(of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		of.Use = obfuscate.Subjects
+		subjects, err := obfuscate.New(of)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -205,7 +212,7 @@ func (o *outside) custodian(t *testing.T) (func(*isogatetest.World) gateway.Land
 		}
 		client := &http1.Client{Dial: w.Dialer.DialContext, TLS: &tls.Config{RootCAs: o.ca.Pool(), Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}}
 		c, err = custody.New(custody.Config{Tenant: isogatetest.Tenant, Journal: w.Journal, Client: client, Keys: w.Keys, Logger: slog.New(slog.DiscardHandler), Receipts: 20 * time.Millisecond},
-			custody.Landing{Destination: "far", URL: &url.URL{Scheme: "https", Host: isogatetest.FarHost}, At: o.gateways, Key: o.verifier, Obfuscator: obfuscator})
+			custody.Landing{Destination: "far", URL: &url.URL{Scheme: "https", Host: isogatetest.FarHost}, At: o.gateways, Key: o.verifier, Identifiers: identifiers, Subjects: subjects})
 		if err != nil {
 			t.Fatal(err)
 		}

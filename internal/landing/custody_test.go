@@ -50,7 +50,7 @@ func TestCustodyAndALanding(t *testing.T) {
 	must(err)
 	client := &http1.Client{Dial: (&net.Dialer{}).DialContext, TLS: &tls.Config{RootCAs: w.ca.Pool(), Certificates: []tls.Certificate{leaf}, MinVersion: tls.VersionTLS13}}
 	c, err := custody.New(custody.Config{Tenant: "acme", Journal: j, Client: client, Keys: keys, Logger: slog.New(slog.DiscardHandler), Receipts: 20 * time.Millisecond, Repeat: 20 * time.Millisecond},
-		custody.Landing{Destination: portal, URL: &url.URL{Scheme: "https", Host: w.gateways}, Key: w.verifier, Obfuscator: obf})
+		custody.Landing{Destination: portal, URL: &url.URL{Scheme: "https", Host: w.gateways}, Key: w.verifier, Identifiers: obf, Subjects: obf})
 	must(err)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	var wg sync.WaitGroup

@@ -58,10 +58,24 @@ type Config struct {
 	// an error.
 	Labels []isogate.Label
 	Keys   Deriver
+	// Use keeps apart what is minted to different ends: no use opens the tokens of
+	// another. "" is what leaves in place of values.
+	Use Use
 	// EmailDomain ends e-mail-shaped tokens; "" is DefaultEmailDomain. At most
 	// 63 characters of a-z, 0-9, "-" and ".".
 	EmailDomain string
 }
+
+// Use is to what end tokens are minted.
+type Use string
+
+// The uses beside that of standing in place of values in what leaves.
+const (
+	// Identifiers are tokens of what stays outside in plaintext, for its register.
+	Identifiers Use = "identifiers"
+	// Subjects are tokens of whom identifiers belong to.
+	Subjects Use = "subjects"
+)
 
 // Obfuscator replaces the values that leave for one destination of one tenant.
 // It is immutable and safe for concurrent use. After a key rotation a new one
@@ -159,7 +173,11 @@ func New(cfg Config) (*Obfuscator, error) {
 // promise: P06 P38 — the tenant, the destination and the label are all part of
 // what the key is derived from.
 func (o *Obfuscator) derive(cfg Config, what string, label isogate.Label) (*labelKeys, error) {
-	context := []string{"isogate/obfuscate/v1", "", what, string(cfg.Tenant), string(cfg.Destination), string(label)}
+	scheme := "isogate/obfuscate/v1"
+	if cfg.Use != "" {
+		scheme += "/" + string(cfg.Use)
+	}
+	context := []string{scheme, "", what, string(cfg.Tenant), string(cfg.Destination), string(label)}
 	now := new(labelKeys)
 	primary := cfg.Keys.Primary()
 	for _, id := range cfg.Keys.IDs() {

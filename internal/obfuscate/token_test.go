@@ -466,3 +466,24 @@ func TestTokenBuffersAreNotShared(t *testing.T) {
 		t.Error("a later call changed an earlier result")
 	}
 }
+
+// ATTACK: a token that was minted to one end is presented where another is expected.
+// THIS TEST VERIFIES that no use turns back what another has minted, and that equal
+// values under two uses have nothing in common.
+//
+// promise: P38
+func TestAttackTokenOfAnotherUse(t *testing.T) {
+	uses := []Use{"", Identifiers, Subjects}
+	for _, mint := range uses {
+		token, _, _, err := mustNew(t, func(c *Config) { c.Use = mint }).Replace(nil, labelled(email, isogate.Token, ""), isogate.Value{Kind: isogate.String, Text: []byte("mia@example.com")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, read := range uses {
+			_, value, err := mustNew(t, func(c *Config) { c.Use = read }).Reveal(string(token))
+			if mint == read && (err != nil || string(value) != "mia@example.com") || mint != read && err == nil {
+				t.Errorf("minted for %q, read for %q: %q, %v", mint, read, value, err)
+			}
+		}
+	}
+}
