@@ -16,6 +16,7 @@ import (
 type office struct {
 	ledger *consent.Ledger
 	api    http.Handler
+	pages  http.Handler
 	pack   atomic.Pointer[policy.Pack]     // in force, for what prompts say
 	cert   atomic.Pointer[tls.Certificate] // of the hub's listener; nil without TLS
 
@@ -38,7 +39,7 @@ func (s *server) newOffice(pack *policy.Pack) (*office, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.api = h.API()
+	o.api, o.pages = h.API(), h.Pages()
 	return o, nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/isogate/isogate/internal/access"
 	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/guess"
 	"github.com/isogate/isogate/internal/remote"
@@ -43,6 +44,9 @@ type Config struct {
 	Administrators []Administrator
 	// Custody is what the outside holds; nil where no destination can have a landing.
 	Custody Custody
+	// Visitor says who sits at the other end of a request for a page. Its error says
+	// why that is not known. Nil knows nobody.
+	Visitor func(*http.Request) (access.Visitor, error)
 	Logger  *slog.Logger
 	// Now is the clock that states are judged by; nil is time.Now.
 	Now func() time.Time
@@ -59,6 +63,11 @@ type Hub struct {
 	failed   *guess.Limit
 	mux      *http.ServeMux
 	patterns map[string]bool
+
+	visitor   func(*http.Request) (access.Visitor, error)
+	pages     *http.ServeMux
+	templates templates
+	assets    assets
 }
 
 // maxBody is the largest body of a request, in bytes.
@@ -86,8 +95,14 @@ func New(cfg Config) (*Hub, error) {
 		h.patterns[pattern] = true
 		h.mux.HandleFunc(pattern, h.serve(r))
 	}
-	return h, nil
+	if h.visitor = cfg.Visitor; h.visitor == nil {
+		h.visitor = func(*http.Request) (access.Visitor, error) { return access.Visitor{}, errNobody }
+	}
+	return h, h.newPages()
 }
+
+// errNobody says that a visitor has not signed in.
+var errNobody = errors.New("nobody is signed in")
 
 // Prefix is where the API is.
 const Prefix = "/api/v1"
