@@ -26,6 +26,7 @@ var floors = check.Floors{
 		"internal/gateway":     3,
 		"internal/hub":         3,
 		"internal/custody":     3,
+		"internal/archive":     3,
 		"internal/vault":       3,
 		"internal/landing":     4,
 		"packs":                3,
