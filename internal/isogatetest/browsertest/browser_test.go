@@ -29,10 +29,10 @@ const goodCSS = `body{margin:1em;background:#fff;color:#111;font:16px/1.5 sans-s
 // bad has a fault of each kind.
 const bad = `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Bad</title><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"><link rel="stylesheet" href="/bad.css"><script src="/bad.js" defer></script></head>
 <body><div class="cover">in front</div><main><h1>Bad</h1><p class="pale">pale text</p><p><a class="hidden" href="/1">behind</a></p><p><a class="unseen" href="/2">unseen focus</a></p>
-<p><a class="shadow" href="/3">only a shadow</a></p><p><button class="nameless"></button></p><p><a href="/4" tabindex="-1">mouse only</a></p><p class="tiny"><a href="/5">1</a><a href="/6">2</a></p><div class="wide">wide</div>
+<p><a class="shadow" href="/3">only a shadow</a></p><p><button class="nameless"></button></p><p><a href="/4" tabindex="-1">mouse only</a></p><p class="cut">cut off when letters are wider</p><p class="tiny"><a href="/5">1</a><a href="/6">2</a></p><div class="wide">wide</div>
 <img src="http://other.example/x.png" alt=""><p onclick="alert(1)">inline</p></main></body></html>`
 
-const badCSS = `body{margin:1em;background:#fff;color:#111} .pale{color:#ccc} .wide{width:2000px} .cover{position:fixed;top:0;left:0;right:0;height:150px;background:#eee;z-index:2} main{padding-top:20px} .hidden{position:absolute;top:20px}
+const badCSS = `body{margin:1em;background:#fff;color:#111} .pale{color:#ccc} .wide{width:2000px} .cut{width:200px;overflow:hidden;white-space:nowrap} .cover{position:fixed;top:0;left:0;right:0;height:150px;background:#eee;z-index:2} main{padding-top:20px} .hidden{position:absolute;top:20px}
 :focus{outline:none} a:focus,button:focus{outline:3px solid #05a} a.unseen:focus{outline:none} a.shadow:focus{outline:none;box-shadow:0 0 0 3px #05a} .tiny a{font-size:8px;display:inline-block;width:8px;height:8px} h1{transition:color 1s}`
 
 // pages serves both, under a policy that forbids what is not theirs.
@@ -101,6 +101,9 @@ func TestFaultsAreNoticed(t *testing.T) {
 		}
 		if got := b.Moving(); len(got) == 0 {
 			t.Error("a transition is not seen")
+		}
+		if got := b.Spaced(); len(got) > 0 {
+			t.Errorf("cut off: %q", got)
 		}
 		if got := b.Complaints(); len(got) > 0 {
 			t.Errorf("complaints: %q", got)
@@ -198,6 +201,9 @@ func TestFaultsAreNoticed(t *testing.T) {
 		// The browser scrolls what is focused into view; at the top there is nothing to scroll.
 		if !strings.Contains(faults, "a.hidden “behind” is hidden behind something") {
 			t.Errorf("the walk does not notice what is covered:\n%s", faults)
+		}
+		if got := b.Spaced(); len(got) == 0 || !strings.Contains(got[0], "p.cut") {
+			t.Errorf("what is cut off with wider spacing: %q", got)
 		}
 		if got := strings.Join(b.Sideways(), "\n"); !strings.Contains(got, "the page: ") || !strings.Contains(got, "div.wide") {
 			t.Errorf("sideways: %s", got)

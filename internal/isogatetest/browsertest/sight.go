@@ -124,3 +124,23 @@ func (b *Browser) Moving() []string {
 	})()`, &out))
 	return out
 }
+
+// Spaced gives the page the spacing that readers may want (WCAG 2.2, 1.4.12), and is
+// what is cut off by it. The next page is as it was.
+func (b *Browser) Spaced() []string {
+	b.tb.Helper()
+	var out []string
+	b.Do("space the text", chromedp.Evaluate(`(() => {
+		const sheet = new CSSStyleSheet();
+		sheet.replaceSync("* { line-height: 1.5 !important; letter-spacing: 0.12em !important; word-spacing: 0.16em !important } p { margin-bottom: 2em !important }");
+		document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
+		const out = [];
+		for (const e of document.body.querySelectorAll("*")) {
+			const s = getComputedStyle(e), hides = o => o === "hidden" || o === "clip";
+			if (e.clientWidth < 2 || e.clientHeight < 2 || !e.innerText) continue; // for screen readers alone, or without text
+			if (hides(s.overflowX) && e.scrollWidth > e.clientWidth + 1 || hides(s.overflowY) && e.scrollHeight > e.clientHeight + 1) out.push(`+nameOf+`(e) + " is cut off");
+		}
+		return out;
+	})()`, &out))
+	return append(out, b.Sideways()...)
+}
