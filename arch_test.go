@@ -36,7 +36,7 @@ var floors = check.Floors{
 		"internal/isogatetest": 5,
 		"cmd/isogate":          6,
 	},
-	TestsOnly: []string{"internal/check", "internal/isogatetest/pgtest", "internal/isogatetest/dnstest", "internal/isogatetest/browsertest"},
+	TestsOnly: []string{"internal/check", "internal/isogatetest/pgtest", "internal/isogatetest/dnstest", "internal/isogatetest/browsertest", "internal/isogatetest/oidctest"},
 	ForTests:  []string{"internal/isogatetest"},
 }
 
