@@ -249,7 +249,11 @@ func (k clerk) importApp(ctx context.Context, in importing) (Import, error) {
 }
 
 func (k clerk) declaration(party consent.Party, m *remote.Manifest) consent.Act {
-	return consent.Act{What: consent.Declared, Party: party, Actor: k.who, Rows: m.Table(), Manifest: identity(m), Seq: k.state.Revision, At: k.now}
+	a := consent.Act{What: consent.Declared, Party: party, Actor: k.who, Rows: m.Table(), Manifest: identity(m), Seq: k.state.Revision, At: k.now}
+	for _, d := range m.Rows {
+		a.Written = append(a.Written, consent.Shown(d.Written))
+	}
+	return a
 }
 
 // plan says what is to be asked for, and returns it.
