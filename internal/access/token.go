@@ -15,8 +15,8 @@ func (d *Desk) MakeToken(ctx context.Context, by Visitor, name string, rights []
 	if err := checkWay(name); err != nil {
 		return "", Token{}, invalid("the token's name: %w", err)
 	}
-	if by.Session == "" {
-		return "", Token{}, invalid("a token makes no tokens: sign in for that")
+	if by.Only != nil {
+		return "", Token{}, invalid("an API token makes no API tokens; sign in for that")
 	}
 	if len(rights) == 0 {
 		return "", Token{}, invalid("choose at least one right")
