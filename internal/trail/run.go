@@ -67,13 +67,18 @@ var errPutBack = errors.New("the journal does not have what was read from it bef
 func (t *Trail) step(ctx context.Context) (current bool, err error) {
 	at := time.Now()
 	defer func() { t.stand(at, err) }()
+	if t.store == nil {
+		if err := t.load(ctx); err != nil {
+			return false, err
+		}
+	}
 	if err := t.settle(ctx); err != nil {
 		return false, err
 	}
 	current, err = t.read(ctx)
 	if errors.Is(err, errPutBack) {
 		t.cfg.Logger.Warn("the trail is thrown away and built again from the journal", slog.String("trail", t.cfg.Dir), slog.Any("reason", err))
-		if err := t.store.close(); err != nil {
+		if err := t.leave(); err != nil {
 			return false, fmt.Errorf("trail %s: %w", t.cfg.Dir, err)
 		}
 		if err := discard(t.cfg.Dir); err != nil {
@@ -82,6 +87,15 @@ func (t *Trail) step(ctx context.Context) (current bool, err error) {
 		return false, t.load(ctx)
 	}
 	return current, err
+}
+
+// leave closes the file, which is to be thrown away. Who reads it just now gets an error.
+func (t *Trail) leave() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.store
+	t.store, t.now, t.standing.At = nil, position{}, time.Time{}
+	return s.close()
 }
 
 // stand tells others how it stands after a look.

@@ -107,7 +107,7 @@ type Trail struct {
 	open   opened
 
 	mu       sync.RWMutex // guards what follows; Run writes under it, and reads without
-	store    *store
+	store    *store // nil while there is none
 	dict     *dictionary
 	written  position // what is in the file
 	fields   int      // how much of the dictionary is
@@ -123,7 +123,8 @@ type Trail struct {
 
 // Open opens the trail, creating it if need be. One that is another tenant's, of another
 // format, or cannot be read, is thrown away, and is built again from the journal. It starts
-// nothing.
+// nothing. What fails is no error here, for nothing that lets anything out depends on a
+// trail: Run tries it again, and until then every answer is [ErrBehind].
 func Open(ctx context.Context, cfg Config) (*Trail, error) { return open(ctx, cfg, usual) }
 
 func open(ctx context.Context, cfg Config, b bounds) (*Trail, error) {
@@ -140,18 +141,18 @@ func open(ctx context.Context, cfg Config, b bounds) (*Trail, error) {
 		cfg.Share = DefaultShare
 	}
 	t := &Trail{cfg: cfg, bounds: b, more: make(chan struct{})}
-	var err error
-	if t.tenant, err = cfg.Journal.Tenant(ctx); err != nil {
-		return nil, fmt.Errorf("trail: %w", err)
-	}
 	if err := t.load(ctx); err != nil {
-		return nil, err
+		t.stand(time.Now(), err)
+		cfg.Logger.Error("the trail of the journal is not opened; nothing else depends on it", slog.String("trail", cfg.Dir), slog.Any("error", err))
 	}
 	return t, nil
 }
 
 // load opens the file, or a new one in its place.
-func (t *Trail) load(ctx context.Context) error {
+func (t *Trail) load(ctx context.Context) (err error) {
+	if t.tenant, err = t.cfg.Journal.Tenant(ctx); err != nil {
+		return fmt.Errorf("trail: %w", err)
+	}
 	for try := range 2 {
 		s, why, err := openStore(ctx, t.cfg.Dir)
 		if err != nil {
@@ -192,6 +193,9 @@ func (t *Trail) take(s *store, p position, d *dictionary, blocks []block) {
 func (t *Trail) Close() error {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
+	if t.store == nil {
+		return nil
+	}
 	return t.store.close()
 }
 
