@@ -10,8 +10,8 @@ import (
 )
 
 // newHealth serves /healthz (the process runs), /readyz (something could leave
-// now, and by which pack it would be judged) and /metrics to anybody, and the API
-// to administrators.
+// now, and by which pack it would be judged) and /metrics to anybody, the API and
+// the pages to whoever may.
 func newHealth(registry *prometheus.Registry, ready func() error, pack func() string, o *office) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, map[string]string{"status": "ok"}) })
@@ -24,6 +24,7 @@ func newHealth(registry *prometheus.Registry, ready func() error, pack func() st
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.Handle("/api/", o.api)
+	mux.Handle("/", o.pages)
 	return &http.Server{Handler: mux, TLSConfig: o.tls(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 }

@@ -16,6 +16,7 @@ import (
 type office struct {
 	ledger *consent.Ledger
 	api    http.Handler
+	pages  http.Handler
 	pack   atomic.Pointer[policy.Pack]     // in force, for what prompts say
 	cert   atomic.Pointer[tls.Certificate] // of the hub's listener; nil without TLS
 
@@ -33,12 +34,12 @@ func (s *server) newOffice(pack *policy.Pack) (*office, error) {
 	if o.ledger, err = newLedger(s.cfg, s.journal, s.logger, s.now); err != nil {
 		return nil, err
 	}
-	h, err := hub.New(hub.Config{Ledger: o.ledger, Describe: describer{pack: o.pack.Load, now: s.now, sources: s.cfg.senders}.describe,
+	h, err := hub.New(hub.Config{Tenant: s.cfg.Tenant, Ledger: o.ledger, Describe: describer{pack: o.pack.Load, now: s.now, sources: s.cfg.senders}.describe,
 		Administrators: s.cfg.administrators(), Custody: custodian{s.custody}, Logger: s.logger, Now: s.now})
 	if err != nil {
 		return nil, err
 	}
-	o.api = h.API()
+	o.api, o.pages = h.API(), h.Pages()
 	return o, nil
 }
 

@@ -19,6 +19,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/access"
 	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/guess"
 	"github.com/isogate/isogate/internal/remote"
@@ -37,12 +39,17 @@ type Ledger interface {
 
 // Config is what a Hub is made of. Ledger, Describe and Logger are required.
 type Config struct {
+	// Tenant is whose Hub it is, as pages say it.
+	Tenant   isogate.Tenant
 	Ledger   Ledger
 	Describe consent.Describe
 	// Administrators are who may call; without any nobody can.
 	Administrators []Administrator
 	// Custody is what the outside holds; nil where no destination can have a landing.
 	Custody Custody
+	// Visitor says who sits at the other end of a request for a page. Its error says
+	// why that is not known. Nil knows nobody.
+	Visitor func(*http.Request) (access.Visitor, error)
 	Logger  *slog.Logger
 	// Now is the clock that states are judged by; nil is time.Now.
 	Now func() time.Time
@@ -59,6 +66,12 @@ type Hub struct {
 	failed   *guess.Limit
 	mux      *http.ServeMux
 	patterns map[string]bool
+
+	tenant    isogate.Tenant
+	visitor   func(*http.Request) (access.Visitor, error)
+	pages     *http.ServeMux
+	templates templates
+	assets    assets
 }
 
 // maxBody is the largest body of a request, in bytes.
@@ -79,15 +92,21 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Hub{ledger: cfg.Ledger, describe: cfg.Describe, admins: admins, custody: cfg.Custody, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
+	h := &Hub{tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, admins: admins, custody: cfg.Custody, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
 		mux: http.NewServeMux(), patterns: map[string]bool{}}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path
 		h.patterns[pattern] = true
 		h.mux.HandleFunc(pattern, h.serve(r))
 	}
-	return h, nil
+	if h.visitor = cfg.Visitor; h.visitor == nil {
+		h.visitor = func(*http.Request) (access.Visitor, error) { return access.Visitor{}, errNobody }
+	}
+	return h, h.newPages()
 }
+
+// errNobody says that a visitor has not signed in.
+var errNobody = errors.New("nobody is signed in")
 
 // Prefix is where the API is.
 const Prefix = "/api/v1"
@@ -122,6 +141,7 @@ var routes = []route{
 	{"POST", "/revocations", true, (*Hub).revokeAll},
 	{"GET", "/landings", true, (*Hub).listLandings},
 	{"GET", "/subjects", true, (*Hub).listSubjects},
+	{"POST", "/subjects/find", true, (*Hub).findSubjects},
 	{"POST", "/subjects/erase", true, (*Hub).erase},
 	{"GET", "/erasures", true, (*Hub).listErasures},
 }
