@@ -57,7 +57,7 @@ func (h *Hub) known(w http.ResponseWriter, r *http.Request) {
 		}
 		w.Header().Set("WWW-Authenticate", `Bearer realm="isogate"`)
 		h.refuse(w, problem(http.StatusUnauthorized, "no-administrator",
-			"this needs a token as Authorization: Bearer TOKEN: an API token made under Account, or that of somebody listed under hub.administrators of the configuration"))
+			"this needs the token of an administrator, or an API token made at the Hub, as Authorization: Bearer TOKEN; administrators are listed under hub.administrators of the configuration"))
 		return
 	}
 	r = r.WithContext(context.WithValue(r.Context(), visitorKey{}, v))
