@@ -133,7 +133,7 @@ func (d *Desk) begin(ctx context.Context, a Act, again Visitor) (string, error) 
 }
 
 // errOtherPerson says that a proof is somebody else's.
-var errOtherPerson = errors.New("that proves that you are somebody else than whose session this is; sign out first")
+var errOtherPerson = refused("other-person", "that proves that you are somebody else than whose session this is; sign out first")
 
 // SignInByToken begins a session of somebody who has a token in the configuration.
 // An API token begins none: it is for programs, and has fewer rights than its person.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/isogate/isogate/internal/access"
 	"github.com/isogate/isogate/internal/consent"
@@ -65,18 +66,12 @@ func (h *Hub) here(v *visit) string {
 	if v.Method == http.MethodGet {
 		return local(v.URL.RequestURI())
 	}
-	for path := v.URL.EscapedPath(); len(path) > 1; {
-		for i := len(path) - 1; i >= 0; i-- {
-			if path[i] == '/' {
-				path = path[:max(i, 1)]
-				break
-			}
-		}
+	for path := v.URL.EscapedPath(); path != ""; path = path[:strings.LastIndexByte(path, '/')] {
 		u, err := url.Parse(path)
 		if err != nil {
 			break
 		}
-		if _, pattern := h.pages.Handler(&http.Request{Method: http.MethodGet, URL: u, Host: v.Host}); pattern != "/" && pattern != "" {
+		if _, pattern := h.pages.Handler(&http.Request{Method: http.MethodGet, URL: u, Host: v.Host}); strings.HasPrefix(pattern, "GET ") {
 			return local(path)
 		}
 	}
