@@ -100,9 +100,6 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 			s.release()
 		}
 	}()
-	if cfg.Hub.OIDC.Issuer != "" {
-		logger.Warn("hub.oidc is set, but this version's hub has no pages: it answers /healthz, /readyz and /metrics")
-	}
 	pack, files, err := loadFiles(cfg.Pack)
 	if err != nil {
 		return nil, err
@@ -259,9 +256,13 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 			<-gctx.Done()
 			return s.health.Close()
 		})
+		g.Go(func() error {
+			s.office.welcome(gctx, s.logger)
+			return nil
+		})
 	}
 	g.Go(func() error { return giveBack(gctx, s.gate.Activity) })
-	g.Go(func() error { return failed(gctx, "the ledger", s.office.ran) })
+	g.Go(func() error { return failed(gctx, "the ledger or who may sit at the Hub", s.office.ran) })
 	g.Go(func() error { return failed(gctx, "what knows of the outside", keeper) })
 	g.Go(func() error {
 		for {
