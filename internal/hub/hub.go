@@ -47,6 +47,10 @@ type Config struct {
 	Administrators []Administrator
 	// Custody is what the outside holds; nil where no destination can have a landing.
 	Custody Custody
+	// Trail counts and finds what left; nil where there is none, so that pages show no figures.
+	Trail Trail
+	// Running is the gateway beside which the Hub runs; nil where there is none.
+	Running Running
 	// Visitor says who sits at the other end of a request for a page. Its error says
 	// why that is not known. Nil knows nobody.
 	Visitor func(*http.Request) (access.Visitor, error)
@@ -68,6 +72,8 @@ type Hub struct {
 	patterns map[string]bool
 
 	tenant    isogate.Tenant
+	trail     Trail   // may be nil
+	running   Running // may be nil
 	visitor   func(*http.Request) (access.Visitor, error)
 	pages     *http.ServeMux
 	templates templates
@@ -92,7 +98,7 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Hub{tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, admins: admins, custody: cfg.Custody, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
+	h := &Hub{tenant: cfg.Tenant, trail: cfg.Trail, running: cfg.Running, ledger: cfg.Ledger, describe: cfg.Describe, admins: admins, custody: cfg.Custody, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
 		mux: http.NewServeMux(), patterns: map[string]bool{}}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path
@@ -143,6 +149,8 @@ var routes = []route{
 	{"GET", "/subjects", true, (*Hub).listSubjects},
 	{"POST", "/subjects/erase", true, (*Hub).erase},
 	{"GET", "/erasures", true, (*Hub).listErasures},
+	{"GET", "/overview", true, (*Hub).showOverview},
+	{"GET", "/health", true, (*Hub).showHealth},
 }
 
 // call is one request of an administrator.

@@ -31,6 +31,7 @@ type page struct {
 // pages are all there are; each list stands beside what it is about.
 var pages = slices.Concat(
 	overviewPages,
+	healthPages,
 )
 
 // visit is one request of a person with a browser.
