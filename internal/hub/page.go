@@ -108,6 +108,17 @@ func at(path string) string {
 	return ""
 }
 
+// sectionOf names the section that a path belongs to.
+func sectionOf(path string) string {
+	path, _, _ = strings.Cut(path, "#")
+	for _, s := range sections {
+		if s.Path == at(path) {
+			return s.Name
+		}
+	}
+	return "more"
+}
+
 // show renders a template of pages/ within the layout, with status 200.
 func (v *visit) show(name, title string, data any) error {
 	return v.showStatus(http.StatusOK, name, title, data)

@@ -33,6 +33,7 @@ var words = template.FuncMap{
 	"since":   func(t, now time.Time) string { return span(now.Sub(t)) },
 	"instant": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"deref":   func(t *time.Time) time.Time { return *t },
+	"section": sectionOf,
 	"pick": func(yes bool, a, b string) string {
 		if yes {
 			return a
