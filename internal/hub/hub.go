@@ -147,6 +147,7 @@ var routes = []route{
 	{"POST", "/revocations", true, (*Hub).revokeAll},
 	{"GET", "/landings", true, (*Hub).listLandings},
 	{"GET", "/subjects", true, (*Hub).listSubjects},
+	{"POST", "/subjects/find", true, (*Hub).findSubjects},
 	{"POST", "/subjects/erase", true, (*Hub).erase},
 	{"GET", "/erasures", true, (*Hub).listErasures},
 	{"GET", "/overview", true, (*Hub).showOverview},
