@@ -107,7 +107,7 @@ type Trail struct {
 	open   opened
 
 	mu       sync.RWMutex // guards what follows; Run writes under it, and reads without
-	store    *store // nil while there is none
+	store    *store       // nil while there is none
 	dict     *dictionary
 	written  position // what is in the file
 	fields   int      // how much of the dictionary is
