@@ -47,6 +47,12 @@ type Config struct {
 	Administrators []Administrator
 	// Custody is what the outside holds; nil where no destination can have a landing.
 	Custody Custody
+	// Trail knows what left, for whoever must see of what use a consent is; nil where
+	// nobody keeps one.
+	Trail Trail
+	// Open is how many connections and requests of a party, or of [consent.Everybody], are
+	// under way by a grant, on the gateway that this Hub is part of. Nil is not known.
+	Open func(consent.Party) int
 	// Visitor says who sits at the other end of a request for a page. Its error says
 	// why that is not known. Nil knows nobody.
 	Visitor func(*http.Request) (access.Visitor, error)
@@ -60,7 +66,9 @@ type Hub struct {
 	ledger   Ledger
 	describe consent.Describe
 	admins   administrators
-	custody  Custody // may be nil
+	custody  Custody                 // may be nil
+	trail    Trail                   // may be nil
+	open     func(consent.Party) int // may be nil
 	logger   *slog.Logger
 	now      func() time.Time
 	failed   *guess.Limit
@@ -92,7 +100,7 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Hub{tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, admins: admins, custody: cfg.Custody, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
+	h := &Hub{tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, admins: admins, custody: cfg.Custody, trail: cfg.Trail, open: cfg.Open, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
 		mux: http.NewServeMux(), patterns: map[string]bool{}}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path

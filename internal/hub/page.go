@@ -31,6 +31,9 @@ type page struct {
 // pages are all there are; each list stands beside what it is about.
 var pages = slices.Concat(
 	overviewPages,
+	consentPages,
+	appPages,
+	outsidePages,
 )
 
 // visit is one request of a person with a browser.
@@ -148,6 +151,9 @@ var said = map[string]string{
 	"revoked":  "Revoked. Open connections over it are cut.",
 	"blocked":  "Blocked. It cannot ask again until somebody lifts the block.",
 	"lifted":   "The block is lifted. Nothing leaves by that alone.",
+	"asked":    "Asked. Nothing of it leaves until an administrator grants it.",
+	"imported": "Imported. What was granted goes on working; what is new waits for an answer.",
+	"erasure":  "The erasure is recorded and asked for. It is confirmed by a receipt of the landing.",
 }
 
 // seeOther answers a POST that was carried out. The path is one of the Hub's own;

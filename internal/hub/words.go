@@ -31,6 +31,14 @@ var words = template.FuncMap{
 	"group":   group,
 	"tone":    tone,
 	"dict":    dict,
+	"domain":  domain,
+	"path":    partyPath,
+	"deref":   func(list *[]string) []string { return *list },
+	// leafaction tells an action and its form apart: token email.
+	"leafaction": func(s string) [2]string {
+		action, form, _ := strings.Cut(s, " ")
+		return [2]string{action, form}
+	},
 }
 
 // groups say what is left of a value outside, by the action that it left under.
