@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/isogate/isogate"
@@ -12,18 +13,6 @@ import (
 	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/trail"
 )
-
-// Trail is what left and why, counted and findable; [trail.Trail] is one.
-type Trail interface {
-	List(ctx context.Context, q trail.Query, p trail.Paging) (trail.Page, error)
-	Get(ctx context.Context, id isogate.EntryID) (trail.Row, error)
-	Count(ctx context.Context, q trail.Query) (trail.Count, error)
-	Tally(ctx context.Context, q trail.Query, by ...trail.By) ([]trail.Group, error)
-	Facets(ctx context.Context, q trail.Query) (trail.Facets, error)
-	Usage(ctx context.Context, q trail.Query) (trail.Usage, error)
-	Standing() trail.Standing
-	Watch() (next uint64, more <-chan struct{})
-}
 
 var explorePages = []page{
 	{pattern: "GET /explore", need: access.Read, stale: true, do: (*Hub).explore},
@@ -73,25 +62,106 @@ type actionCount struct {
 	N      uint64
 }
 
-// Kinds and the like are the choices that do not come from entries.
-func (explored) Kinds() []isogate.EntryKind { return entryKinds }
+// option is one choice of a parameter of the filter.
+type option struct {
+	Value string
+	Rows  uint64 // how many entries have it among those that the rest of the filter selects
+	On    bool
+}
 
-// Purposes are all of them.
-func (explored) Purposes() (out []string) {
-	for p := isogate.Support; p <= isogate.App; p++ {
-		out = append(out, p.String())
+// Options are the choices of a parameter: those that there always are, and those that
+// entries have.
+func (x *explored) Options(name string) []option {
+	var always []string
+	var facets []trail.Facet
+	switch name {
+	case "kind":
+		facets = x.Facets.Kind
+		for _, k := range entryKinds {
+			always = append(always, string(k))
+		}
+	case "purpose":
+		facets = x.Facets.Purpose
+		for p := isogate.Support; p <= isogate.App; p++ {
+			always = append(always, p.String())
+		}
+	case "decision":
+		always, facets = decisions, x.Facets.Decision
+	case "handling":
+		always, facets = handlings, x.Facets.Handling
+	case "action":
+		facets = x.Facets.Action
+		for _, a := range actions {
+			always = append(always, a.String())
+		}
+	case "source":
+		facets = x.Facets.Source
+	case "app":
+		facets = x.Facets.App
+	case "transit":
+		facets = x.Facets.Transit
+	case "destination":
+		facets = x.Facets.Destination
+	case "label":
+		facets = x.Facets.Label
+	case "rule":
+		facets = x.Facets.Rule
+	case "pack":
+		facets = x.Facets.Pack
+	}
+	var out []option
+	for _, value := range always {
+		out = append(out, option{Value: value, On: x.Filter.Has(name, value)})
+	}
+	for _, f := range facets {
+		i := slices.IndexFunc(out, func(o option) bool { return o.Value == f.Value })
+		if i < 0 && f.Value != "" {
+			i = len(out)
+			out = append(out, option{Value: f.Value, On: x.Filter.Has(name, f.Value)})
+		}
+		if i >= 0 {
+			out[i].Rows = f.Rows
+		}
 	}
 	return out
 }
 
-// Decisions are both.
-func (explored) Decisions() []string { return decisions }
+// Wide reports whether a filter is in force that stands among the further ones.
+func (x *explored) Wide() bool {
+	for _, name := range []string{"kind", "purpose", "transit", "app", "handling", "path", "rule", "consent", "pack", "open", "action"} {
+		if x.Filter.asked.Has(name) {
+			return true
+		}
+	}
+	return false
+}
 
-// Handlings are all of them.
-func (explored) Handlings() []string { return handlings }
+// Judged is how many requests were judged.
+func (x *explored) Judged() uint64 { return x.Count.Released + x.Count.Refused }
 
-// AllActions are all of them, the loosest first.
-func (explored) AllActions() []isogate.Action { return actions }
+// Behind says how far the trail is behind its journal; "" while it is not.
+func (x *explored) Behind() string {
+	s := &x.Standing
+	switch {
+	case s.Current() || s.Of <= s.Next:
+		return ""
+	case s.Rebuilding:
+		return fmt.Sprintf("The trail is being built anew from the journal: it has %s of %s entries, and what follows is of those.", number(s.Next), number(s.Of))
+	}
+	return fmt.Sprintf("The %s newest entries are not counted yet; load the page again in a moment.", number(s.Of-s.Next))
+}
+
+// Damage says what is wrong with the journal that the trail reads; "" if nothing is known to be.
+func (x *explored) Damage() string {
+	s := &x.Standing
+	switch {
+	case s.Missing+s.Unreadable > 0:
+		return fmt.Sprintf("The journal's database was changed: %s entries are missing and %s cannot be read, the first of them number %d. Verify the journal: isogate journal verify.", number(s.Missing), number(s.Unreadable), s.First)
+	case s.Fault != nil:
+		return "The journal could not be read, so that what follows may be old; the gateway's log says why."
+	}
+	return ""
+}
 
 // explore shows which entries there are, how many, and lets somebody choose.
 //

@@ -13,7 +13,6 @@ import (
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/access"
-	"github.com/isogate/isogate/internal/journal"
 	"github.com/isogate/isogate/internal/trail"
 )
 
@@ -24,9 +23,9 @@ type exportFormat struct {
 }
 
 var exportFormats = []exportFormat{
-	{"csv", "CSV, for a spreadsheet", "text/csv; charset=utf-8", ".csv", journal.WriteCSV},
-	{"jsonl", "JSON lines, for programs", "application/jsonl", ".jsonl", journal.WriteJSONL},
-	{"ocsf", "OCSF, for an event store", "application/jsonl", ".ocsf.jsonl", journal.WriteOCSF},
+	{"csv", "CSV, for a spreadsheet", "text/csv; charset=utf-8", ".csv", stubWrite},
+	{"jsonl", "JSON lines, for programs", "application/jsonl", ".jsonl", stubWrite},
+	{"ocsf", "OCSF, for an event store", "application/jsonl", ".ocsf.jsonl", stubWrite},
 }
 
 // exportWay is a link to one export.

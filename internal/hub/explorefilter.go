@@ -271,6 +271,9 @@ func (f *filter) Strange() []string {
 	return out
 }
 
+// Wrongs reports whether anything is wrong.
+func (f *filter) Wrongs() bool { return len(f.wrong) > 0 }
+
 // Any reports whether anything is asked.
 func (f *filter) Any() bool { return len(f.asked) > 0 }
 

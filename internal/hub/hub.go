@@ -47,6 +47,12 @@ type Config struct {
 	Administrators []Administrator
 	// Custody is what the outside holds; nil where no destination can have a landing.
 	Custody Custody
+	// Trail is what left and why; nil where nobody keeps it.
+	Trail Trail
+	// Journal is where single entries and proofs are; nil where none can be looked up.
+	Journal Journal
+	// Packs are those that were ever in force; nil where nobody keeps them.
+	Packs Packs
 	// Visitor says who sits at the other end of a request for a page. Its error says
 	// why that is not known. Nil knows nobody.
 	Visitor func(*http.Request) (access.Visitor, error)
@@ -61,6 +67,9 @@ type Hub struct {
 	describe consent.Describe
 	admins   administrators
 	custody  Custody // may be nil
+	trail    Trail   // may be nil
+	journal  Journal // may be nil
+	packs    Packs   // may be nil
 	logger   *slog.Logger
 	now      func() time.Time
 	failed   *guess.Limit
@@ -72,6 +81,8 @@ type Hub struct {
 	pages     *http.ServeMux
 	templates templates
 	assets    assets
+	views     views
+	tails     tails
 }
 
 // maxBody is the largest body of a request, in bytes.
@@ -92,7 +103,7 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Hub{tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, admins: admins, custody: cfg.Custody, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
+	h := &Hub{tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, admins: admins, custody: cfg.Custody, trail: cfg.Trail, journal: cfg.Journal, packs: cfg.Packs, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
 		mux: http.NewServeMux(), patterns: map[string]bool{}}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path

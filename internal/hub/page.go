@@ -31,6 +31,7 @@ type page struct {
 // pages are all there are; each list stands beside what it is about.
 var pages = slices.Concat(
 	overviewPages,
+	explorePages,
 )
 
 // visit is one request of a person with a browser.
@@ -148,6 +149,9 @@ var said = map[string]string{
 	"revoked":  "Revoked. Open connections over it are cut.",
 	"blocked":  "Blocked. It cannot ask again until somebody lifts the block.",
 	"lifted":   "The block is lifted. Nothing leaves by that alone.",
+
+	"view-saved":   "Saved. The view is in the list of views.",
+	"view-removed": "The view is removed.",
 }
 
 // seeOther answers a POST that was carried out. The path is one of the Hub's own;

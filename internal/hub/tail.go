@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/access"
 	"github.com/isogate/isogate/internal/trail"
 )
@@ -73,6 +74,12 @@ type tailed struct {
 	Most     int // rows that the page keeps
 	Standing trail.Standing
 }
+
+// Actions and Decisions are what the script needs a badge of.
+func (tailed) Actions() []isogate.Action { return actions }
+
+// Decisions are both.
+func (tailed) Decisions() []string { return decisions }
 
 // tailKept is how many rows the page keeps in a browser.
 const tailKept = 200

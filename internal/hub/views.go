@@ -127,7 +127,7 @@ func seenBy(all []savedView, who access.Visitor, now time.Time) []savedView {
 // fillViews sets the views that the visitor sees.
 func (h *Hub) fillViews(ctx context.Context, v *visit, data *explored) error {
 	if h.journal == nil {
-		return nil
+		return nil // there is nothing that could keep views
 	}
 	all, err := h.views.upToDate(ctx, h.journal)
 	if err != nil {
@@ -142,6 +142,14 @@ func (h *Hub) fillViews(ctx context.Context, v *visit, data *explored) error {
 	}
 	data.MayView = mine < maxViewsOf && len(all) < maxViews && data.Filter.Any() && len(data.Filter.wrong) == 0
 	return nil
+}
+
+// allViews are all of them, for an act.
+func (h *Hub) allViews(ctx context.Context) ([]savedView, error) {
+	if h.journal == nil {
+		return nil, problem(http.StatusNotFound, "no-journal", "this Hub has no journal, so that nothing can be saved")
+	}
+	return h.views.upToDate(ctx, h.journal)
 }
 
 // saveView keeps the filter that the form brings under a name.
@@ -165,7 +173,7 @@ func (h *Hub) saveView(v *visit) error {
 	if name == "" || !f.Any() {
 		return badRequest("a view needs a name and a filter; choose what it shows first")
 	}
-	all, err := h.views.upToDate(v.Context(), h.journal)
+	all, err := h.allViews(v.Context())
 	if err != nil {
 		return err
 	}
@@ -197,7 +205,7 @@ func (h *Hub) removeView(v *visit) error {
 	if err != nil {
 		return err
 	}
-	all, err := h.views.upToDate(v.Context(), h.journal)
+	all, err := h.allViews(v.Context())
 	if err != nil {
 		return err
 	}
