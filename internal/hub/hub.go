@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/isogate/isogate"
@@ -132,7 +133,7 @@ type route struct {
 	do    func(h *Hub, c *call) (*answer, error)
 }
 
-var routes = []route{
+var routes = slices.Concat([]route{
 	{"GET", "/openapi.json", true, (*Hub).openAPI},
 	{"GET", "/apps", false, (*Hub).listApps},
 	{"POST", "/apps", false, (*Hub).importApp},
@@ -155,7 +156,7 @@ var routes = []route{
 	{"POST", "/subjects/find", true, (*Hub).findSubjects},
 	{"POST", "/subjects/erase", true, (*Hub).erase},
 	{"GET", "/erasures", true, (*Hub).listErasures},
-}
+}, exploreRoutes)
 
 // call is one request of an administrator.
 type call struct {

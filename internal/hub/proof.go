@@ -47,7 +47,7 @@ func (h *Hub) proofText(v *visit) error {
 		return err
 	}
 	if view.Waiting {
-		return conflict("entry %s is newer than the newest checkpoint, so that there is no proof yet; try again in a moment", view.ID)
+		return notSealed(view.ID)
 	}
 	return v.download("text/plain; charset=utf-8", string(view.ID)+".tlog-proof", []byte(view.Text))
 }
