@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"time"
 
@@ -115,7 +116,7 @@ func (x *explored) Options(name string) []option {
 	}
 	for _, f := range facets {
 		i := slices.IndexFunc(out, func(o option) bool { return o.Value == f.Value })
-		if i < 0 && f.Value != "" {
+		if i < 0 && always == nil && askable(f.Value) { // what cannot be asked for is no choice
 			i = len(out)
 			out = append(out, option{Value: f.Value, On: x.Filter.Has(name, f.Value)})
 		}
@@ -243,7 +244,11 @@ func (h *Hub) fillExplored(ctx context.Context, data *explored, after string) er
 			data.Actions = append(data.Actions, actionCount{a, n})
 		}
 	}
-	list, err := h.trail.List(ctx, query, trail.Paging{After: after})
+	p, err := readAfter(after)
+	if err != nil {
+		return err
+	}
+	list, err := h.trail.List(ctx, query, p)
 	if err != nil {
 		return err
 	}
@@ -255,6 +260,17 @@ func (h *Hub) fillExplored(ctx context.Context, data *explored, after string) er
 	}
 	data.Facets, err = h.trail.Facets(ctx, query)
 	return err
+}
+
+// afterForm is how the trail says where a list goes on.
+var afterForm = regexp.MustCompile(`^[no][0-9]{1,18}$`)
+
+// readAfter reads where a list goes on; "" is its beginning.
+func readAfter(s string) (trail.Paging, error) {
+	if s != "" && !afterForm.MatchString(s) {
+		return trail.Paging{}, badRequest("the parameter after is not where a list goes on; begin with the first page")
+	}
+	return trail.Paging{After: s}, nil
 }
 
 // shownRow is one entry in a list, in words. The JSON form is that of a live tail.
@@ -296,7 +312,7 @@ func showRow(r *trail.Row) shownRow {
 	if r.Unreadable {
 		return shownRow{Seq: e.Seq, Bad: true, What: "cannot be read: somebody changed the journal's database"}
 	}
-	s := shownRow{ID: e.ID, Seq: e.Seq, Time: e.Time.UTC(), Kind: string(e.Kind), Decision: consent.Shown(e.Decision), Reason: consent.Shown(e.Reason),
+	s := shownRow{ID: e.ID, Seq: e.Seq, Time: e.Time.UTC(), Kind: consent.Shown(string(e.Kind)), Decision: consent.Shown(e.Decision), Reason: consent.Shown(e.Reason),
 		Purpose: consent.Shown(e.Purpose), Bytes: e.BytesOut, Open: r.Open()}
 	if e.Kind != isogate.KindEgress {
 		s.What = consent.Shown(e.Act)

@@ -127,7 +127,10 @@ func (h *Hub) listEntries(c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := trail.Paging{After: q.Get("after")}
+	p, err := readAfter(q.Get("after"))
+	if err != nil {
+		return nil, err
+	}
 	if s := q.Get("limit"); s != "" {
 		if p.Limit, err = strconv.Atoi(s); err != nil || p.Limit < 1 || p.Limit > trail.MaxLimit {
 			return nil, badRequest("the parameter limit is not a number from 1 to %d", trail.MaxLimit)

@@ -78,7 +78,7 @@ func readFilter(q url.Values, now time.Time, also ...string) *filter {
 			switch {
 			case len(s) > maxTerm:
 				f.wrong[name] = fmt.Sprintf("is longer than %d bytes", maxTerm)
-			case !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }):
+			case !prints(s):
 				f.wrong[name] = "has characters that do not print; leave them out"
 			case len(values) > 1 && name != "action":
 				f.wrong[name] = "is there twice; choose one"
@@ -101,6 +101,14 @@ func readFilter(q url.Values, now time.Time, also ...string) *filter {
 	f.between()
 	return f
 }
+
+// prints reports whether a text has nothing in it that a page would act on or hide.
+func prints(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+// askable reports whether a filter can ask for a name.
+func askable(s string) bool { return s != "" && len(s) <= maxTerm && prints(s) }
 
 // read takes one value of a parameter into the query; the answer is what is wrong with it.
 func (f *filter) read(name, s string, now time.Time) (wrong string) {
