@@ -91,7 +91,7 @@ func (h *Hub) entryPage(v *visit) error {
 	if err != nil {
 		return err
 	}
-	return v.show("entry", "Entry "+string(view.Entry.ID), view)
+	return v.show("entry", view.Heading()+" "+string(view.Entry.ID), view)
 }
 
 // entryJSON is the entry's exact bytes, over which proofs are made.
@@ -182,6 +182,23 @@ func (h *Hub) viewEntry(ctx context.Context, v *visit, seq uint64, body []byte) 
 		view.Refusal = refusalOf(&e, view.Judged)
 	}
 	return view, nil
+}
+
+// Heading is what kind of entry it is.
+func (x *entryView) Heading() string {
+	switch {
+	case x.Entry.Kind != isogate.KindEgress:
+		return orUnknown(consent.Shown(x.Entry.Act))
+	case x.Entry.Stage == isogate.StageOpened:
+		return "Release"
+	case x.Entry.Stage == isogate.StageRefused:
+		return "Refusal"
+	case x.Entry.Stage == isogate.StageClosed && len(x.Closes) > 1:
+		return "Ends of releases"
+	case x.Entry.Stage == isogate.StageClosed:
+		return "End of a release"
+	}
+	return "Entry"
 }
 
 // facts are what an egress entry says of the request, and any of who acted.
@@ -294,7 +311,10 @@ func printableJSON(body []byte) string {
 func sentence(r *trail.Row) string {
 	e := &r.Entry
 	if e.Kind != isogate.KindEgress {
-		s := orUnknown(consent.Shown(e.Actor)) + ": " + orUnknown(consent.Shown(e.Act))
+		s := orUnknown(consent.Shown(e.Act))
+		if e.Actor != "" {
+			s = consent.Shown(e.Actor) + ": " + s
+		}
 		if about := subjectOf(e); about != "" {
 			s += " (" + consent.Shown(about) + ")"
 		}

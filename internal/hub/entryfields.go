@@ -22,6 +22,7 @@ type fieldView struct {
 	isogate.Field
 	Path string // as it is shown
 	Did  string // what its action does, in words
+	Note string // what the path stands for, where it is no field of the contract
 
 	// What the pack that judged says of the field; empty where that is not known.
 
@@ -134,6 +135,7 @@ func (h *Hub) fieldsOf(e *isogate.Entry, j *judgedBy, life *custody.Life) []fiel
 				f.Key = life.Keys[l.Key].ID
 			}
 		}
+		f.Note = pathNote(e.Fields[i].Path)
 		if j != nil && j.way != nil {
 			f.explain(j.way, e.Time)
 		}
@@ -142,6 +144,24 @@ func (h *Hub) fieldsOf(e *isogate.Entry, j *judgedBy, life *custody.Life) []fiel
 	// What left most readable first: that is what people look for.
 	slices.SortStableFunc(out, func(a, b fieldView) int { return int(b.Action) - int(a.Action) })
 	return out
+}
+
+// pathNote says what a path stands for that is no field of the contract.
+func pathNote(path string) string {
+	place, ofName := strings.CutSuffix(path, nameSuffix)
+	last := place
+	if i := strings.LastIndexAny(place, ".:"); i >= 0 {
+		last = place[i+1:]
+	}
+	switch {
+	case ofName && last == "?":
+		return "names of members that no contract names: they are no text of ours, so they are replaced like values"
+	case ofName:
+		return "names of members, which are replaced like values"
+	case last == "?":
+		return "not named by the contract or transit: nobody has judged it, so no rule can let it out"
+	}
+	return ""
 }
 
 // nameSuffix marks the places that count member names.

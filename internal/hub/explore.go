@@ -129,7 +129,7 @@ func (x *explored) Options(name string) []option {
 
 // Wide reports whether a filter is in force that stands among the further ones.
 func (x *explored) Wide() bool {
-	for _, name := range []string{"kind", "purpose", "transit", "app", "handling", "path", "rule", "consent", "pack", "open", "action"} {
+	for _, name := range []string{"since", "before", "kind", "purpose", "transit", "app", "handling", "path", "rule", "consent", "pack", "open", "action"} {
 		if x.Filter.asked.Has(name) {
 			return true
 		}
@@ -319,7 +319,9 @@ func showRow(r *trail.Row) shownRow {
 		if about := subjectOf(e); about != "" {
 			s.What += ": " + consent.Shown(about)
 		}
-		s.Why = "by " + orUnknown(consent.Shown(e.Actor))
+		if e.Actor != "" {
+			s.Why = "by " + consent.Shown(e.Actor)
+		}
 		return s
 	}
 	s.What = orUnknown(consent.Shown(string(e.Source))) + " → " + orUnknown(consent.Shown(whereTo(e)))
@@ -330,8 +332,10 @@ func showRow(r *trail.Row) shownRow {
 	}
 	var sums [isogate.Allow + 1]uint64
 	seen := map[isogate.Label]bool{}
-	for i := range e.Fields {
-		f := &e.Fields[i]
+	fields := slices.Clone(e.Fields)
+	slices.SortStableFunc(fields, func(a, b isogate.Field) int { return int(b.Action) - int(a.Action) })
+	for i := range fields {
+		f := &fields[i]
 		if int(f.Action) < len(sums) {
 			sums[f.Action] += uint64(f.N)
 		}

@@ -129,21 +129,21 @@
       throw new Wrong("The signature of the checkpoint is wrong: its text was changed, or the key is another one.");
     }
     step(true, "The root is signed with Ed25519 by " + v.name, base64(mine[0].bytes.slice(4)));
-    let entry;
-    try { entry = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(p.entry)); } catch { throw new Wrong("The entry is not JSON."); }
-    if (!/^\{"id":"[0-9A-Z]{26}","seq":(0|[1-9][0-9]*),/.test(new TextDecoder().decode(p.entry)) || BigInt(/"seq":([0-9]+),/.exec(new TextDecoder().decode(p.entry))[1]) !== p.index) {
-      throw new Wrong("The entry says that it has another number than the proof.");
+    // Entries are written in one way only, which begins so.
+    const begins = /^\{"id":"([0-9A-Z]{26})","seq":(0|[1-9][0-9]{0,18}),/.exec(new TextDecoder().decode(p.entry));
+    if (!begins) throw new Wrong("What was proven is no entry.");
+    const id = begins[1];
+    if (BigInt(begins[2]) !== p.index) throw new Wrong("The entry says that it has another number than the proof.");
+    if (id !== check.dataset.entry) {
+      step(false, "What was proven is entry", id);
+      throw new Wrong("The proof is right, but it is of another entry than this page is about: " + id + ".");
     }
-    if (entry.id !== check.dataset.entry) {
-      step(false, "What was proven is entry", String(entry.id));
-      throw new Wrong("The proof is right, but it is of another entry than this page is about: " + entry.id + ".");
-    }
-    step(true, "What was proven says that it is", entry.id + ", number " + p.index);
-    return "Entry " + entry.id + " is number " + p.index + " of the first " + p.size + " entries of " + p.origin + ", exactly as it stands in the proof. Signed by the key " + v.name + "+" + [...v.hash].map((b) => b.toString(16).padStart(2, "0")).join("") + ".";
+    step(true, "What was proven says that it is", id + ", number " + p.index);
+    return "Entry " + id + " is number " + p.index + " of the first " + p.size + " entries of " + p.origin + ", exactly as it stands in the proof. Signed by the key " + v.name + "+" + [...v.hash].map((b) => b.toString(16).padStart(2, "0")).join("") + ".";
   }
 
   // The pinned key is this browser's own: the server neither sees it nor sets it.
-  const where = "isogate key " + (key.dataset.served.split("+")[0] || "");
+  const where = "isogate journal key";
   function recall() {
     let kept = null;
     try { kept = localStorage.getItem(where); } catch { pin.disabled = true; }
@@ -175,6 +175,7 @@
     const box = ok ? good : bad;
     box.querySelector("p").textContent = (ok ? "Verified. " : "Does not verify. ") + said;
     box.hidden = false;
+    if (ok && key.value.trim() === key.dataset.served && !pin.checked) box.querySelector("p").textContent += " That this key is the journal's, only this Hub has said so far.";
     if (ok) remember();
   }
 
