@@ -26,6 +26,7 @@ var floors = check.Floors{
 		"internal/access":      2,
 		"internal/gateway":     3,
 		"internal/custody":     3,
+		"internal/archive":     3,
 		"internal/vault":       3,
 		"internal/landing":     4,
 		"internal/hub":         4,
