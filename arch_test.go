@@ -24,6 +24,7 @@ var floors = check.Floors{
 		"internal/consent":     2,
 		"internal/seal":        2,
 		"internal/access":      2,
+		"internal/trail":       2,
 		"internal/gateway":     3,
 		"internal/custody":     3,
 		"internal/archive":     3,
@@ -35,7 +36,7 @@ var floors = check.Floors{
 		"internal/isogatetest": 5,
 		"cmd/isogate":          6,
 	},
-	TestsOnly: []string{"internal/check", "internal/isogatetest/pgtest", "internal/isogatetest/dnstest", "internal/isogatetest/browsertest"},
+	TestsOnly: []string{"internal/check", "internal/isogatetest/pgtest", "internal/isogatetest/dnstest", "internal/isogatetest/browsertest", "internal/isogatetest/oidctest"},
 	ForTests:  []string{"internal/isogatetest"},
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -172,7 +171,7 @@ func (d *demo) tellOfTheErasure(ctx context.Context) {
 	const ada = "ada.lovelace@acme.example"
 	d.act("Ada wants to be forgotten", "What the portal may keep is registered at its landing, as tokens. An administrator has it erased; the portal confirms, the landing signs.")
 	var list hub.SubjectList
-	if err := d.ada.get(ctx, query("/subjects", url.Values{"value": {ada}}), &list); err != nil || len(list.Subjects) == 0 {
+	if err := d.ada.post(ctx, "/subjects/find", map[string]string{"value": ada}, &list); err != nil || len(list.Subjects) == 0 {
 		d.failf("the register has %d identifiers of hers: %v", len(list.Subjects), err)
 		return
 	}
@@ -208,7 +207,7 @@ func (d *demo) tellOfTheErasure(ctx context.Context) {
 		d.failf("the portal still has the address: %v", err)
 	}
 	list = hub.SubjectList{}
-	if err := d.ada.get(ctx, query("/subjects", url.Values{"value": {ada}}), &list); err != nil || len(list.Subjects) > 0 {
+	if err := d.ada.post(ctx, "/subjects/find", map[string]string{"value": ada}, &list); err != nil || len(list.Subjects) > 0 {
 		d.failf("the register still has %d of her identifiers: %v", len(list.Subjects), err)
 	}
 }

@@ -133,7 +133,7 @@ func (d describer) way(pack *policy.Pack, t *policy.Transit, limit policy.Limit)
 		if l.Form != "" {
 			action += " " + l.Form
 		}
-		w.Leaves = append(w.Leaves, consent.Leaf{Label: l.Label, Action: action, Handling: l.Handling, TTL: l.TTL, Because: l.Because})
+		w.Leaves = append(w.Leaves, consent.Leaf{Label: l.Label, Action: action, Handling: l.Handling, TTL: l.TTL, Enforced: l.Enforced, Because: l.Because})
 	}
 	if before, after, ok := pack.Sample(t, now, limit); ok {
 		w.Sample = &consent.Sample{Before: before, After: after}

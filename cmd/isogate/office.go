@@ -34,7 +34,7 @@ func (s *server) newOffice(pack *policy.Pack) (*office, error) {
 	if o.ledger, err = newLedger(s.cfg, s.journal, s.logger, s.now); err != nil {
 		return nil, err
 	}
-	h, err := hub.New(hub.Config{Ledger: o.ledger, Describe: describer{pack: o.pack.Load, now: s.now, sources: s.cfg.senders}.describe,
+	h, err := hub.New(hub.Config{Tenant: s.cfg.Tenant, Ledger: o.ledger, Describe: describer{pack: o.pack.Load, now: s.now, sources: s.cfg.senders}.describe,
 		Administrators: s.cfg.administrators(), Custody: custodian{s.custody}, Logger: s.logger, Now: s.now})
 	if err != nil {
 		return nil, err

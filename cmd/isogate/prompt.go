@@ -112,6 +112,9 @@ func showPromptRow(w io.Writer, n int, r *consent.PromptRow) {
 		line("because", "%s", why)
 	}
 	line("hosts", "%s", r.Words)
+	if r.Written != "" {
+		line("", "the manifest writes %s", r.Written)
+	}
 	if r.Unicode != "" {
 		line("", "people read it as %s", r.Unicode)
 	}
@@ -162,6 +165,9 @@ func showEgress(line func(name, format string, args ...any), e *consent.Egress) 
 			}
 			if l.TTL != "" {
 				text += " for " + l.TTL
+			}
+			if l.Enforced != "" {
+				text += ", " + l.Enforced
 			}
 			if l.Because != "" {
 				text += ": " + l.Because

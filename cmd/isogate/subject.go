@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -63,23 +64,15 @@ func (c *subjectListCmd) Run(e *env) error {
 	}
 	return c.actOutside(e, func(a *api) error {
 		list := hub.SubjectList{Subjects: []hub.Subject{}}
-		q := url.Values{}
-		if value != "" {
-			q.Set("value", value)
-		}
-		if c.Destination != "" {
-			q.Set("destination", c.Destination)
-		}
-		for {
-			var page hub.SubjectList
-			if err := a.get(e.Context, "/subjects?"+q.Encode(), &page); err != nil {
+		for after := ""; ; {
+			page, err := c.page(e, a, value, after)
+			if err != nil {
 				return tell(e, nil, err, nil)
 			}
 			list.Subjects = append(list.Subjects, page.Subjects...)
-			if page.Next == "" {
+			if after = page.Next; after == "" {
 				break
 			}
-			q.Set("after", page.Next)
 		}
 		return tell(e, list, nil, func(w io.Writer) {
 			if len(list.Subjects) == 0 {
@@ -101,6 +94,22 @@ func (c *subjectListCmd) Run(e *env) error {
 			_ = t.Flush()
 		})
 	})
+}
+
+// page asks for a page of the list. A value is never in an address.
+func (c *subjectListCmd) page(e *env, a *api, value, after string) (page hub.SubjectList, err error) {
+	in := map[string]string{"value": value, "destination": c.Destination, "after": after}
+	maps.DeleteFunc(in, func(_, v string) bool { return v == "" })
+	if value != "" {
+		err = a.post(e.Context, "/subjects/find", in, &page)
+		return page, err
+	}
+	q := url.Values{}
+	for name, v := range in {
+		q.Set(name, v)
+	}
+	err = a.get(e.Context, query("/subjects", q), &page)
+	return page, err
 }
 
 type subjectEraseCmd struct {

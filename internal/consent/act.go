@@ -89,6 +89,9 @@ type Act struct {
 	Rows     []remote.Row // declared, asked for, granted, denied or revoked
 	Terms    Terms
 	Manifest Manifest
+	// Written is, of an imported manifest, how it writes each of Rows, as [Shown] has
+	// it. Nil is not known.
+	Written []string
 	Second   bool          // of a request: two administrators must agree
 	Answer   time.Duration // of a request: how long it may stay unanswered
 	Prompt   string        // digest of what the actor was shown
@@ -117,6 +120,7 @@ const (
 	inVendor   = "vendor"
 	inVersion  = "version"
 	inManifest = "manifest"
+	inWritten  = "written"
 	inSecond   = "second_administrator"
 	inAnswer   = "answer_within"
 	inPrompt   = "prompt"
@@ -154,6 +158,7 @@ func (a *Act) Entry() *isogate.Entry {
 	set(inVendor, a.Manifest.Vendor)
 	set(inVersion, a.Manifest.Version)
 	set(inManifest, a.Manifest.Digest)
+	set(inWritten, strings.Join(a.Written, "\n"))
 	if a.Second {
 		d[inSecond] = "required"
 	}
@@ -209,6 +214,11 @@ func ReadAct(e *isogate.Entry) (Act, error) {
 	if s, ok := e.Detail[inUntil]; ok {
 		if a.Terms.Until, err = time.Parse(time.RFC3339Nano, s); err != nil {
 			return fail(err)
+		}
+	}
+	if s, ok := e.Detail[inWritten]; ok {
+		if a.Written = strings.Split(s, "\n"); len(a.Written) != len(a.Rows) {
+			return fail(fmt.Errorf("%d rows are written in %d ways", len(a.Rows), len(a.Written)))
 		}
 	}
 	if s, ok := e.Detail[inAnswer]; ok {

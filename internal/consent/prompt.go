@@ -59,6 +59,9 @@ type PromptRow struct {
 	// Words says in a sentence which hosts it is for; What, what kind of traffic.
 	Words string `json:"words"`
 	What  string `json:"what"`
+	// Written is the address as the manifest has it; "" where that is the host itself,
+	// or is not known.
+	Written string `json:"written,omitempty"`
 	// Host is the ASCII form, which tells look-alikes apart; Unicode the one that
 	// people read, where it differs; Registrable the part that somebody registered.
 	Host        string           `json:"host"`
@@ -97,6 +100,9 @@ type Leaf struct {
 	Action   string        `json:"action"` // with its form: allow, token email
 	Handling string        `json:"handling,omitempty"`
 	TTL      string        `json:"ttl,omitempty"`
+	// Enforced says how a landing keeps the handling; "" where it is declared, and
+	// whoever receives it is trusted to keep it.
+	Enforced string `json:"enforced,omitempty"`
 	Because  string        `json:"because,omitempty"` // the rule's reason; "" when the label's default decides
 }
 
@@ -135,6 +141,9 @@ func (s *State) Prompt(r *Request, describe Describe, at time.Time) *Prompt {
 	changes := remote.Compare(st.Rows(at), r.Rows)
 	for _, row := range r.Rows {
 		pr := s.promptRow(row)
+		if pr.Written = st.written(row); pr.Written == row.Host {
+			pr.Written = ""
+		}
 		pr.Egress = describe(r.Party, row).shown()
 		pr.Class = remote.Added.String()
 		for _, c := range changes {
@@ -217,7 +226,7 @@ func (e Egress) shown() Egress {
 		w := &e.Ways[i]
 		w.To, w.Leaves = Shown(w.To), slices.Clone(w.Leaves)
 		for j := range w.Leaves {
-			w.Leaves[j].Because = Shown(w.Leaves[j].Because)
+			w.Leaves[j].Because, w.Leaves[j].Enforced = Shown(w.Leaves[j].Because), Shown(w.Leaves[j].Enforced)
 		}
 		if x := w.Tunnel; x != nil {
 			w.Tunnel = &Exemption{Shown(x.Because), Shown(x.Owner), Shown(x.Until), x.InForce}
@@ -292,6 +301,16 @@ func (s *State) promptRow(row remote.Row) PromptRow {
 	}
 	pr.Warnings = s.warnings(row, pr.Registrable)
 	return pr
+}
+
+// written is how the manifest writes the address of a row.
+func (st *Standing) written(row remote.Row) string {
+	for _, same := range []func(remote.Row) bool{func(r remote.Row) bool { return r == row }, func(r remote.Row) bool { return r.Covers(row) }} {
+		if i := slices.IndexFunc(st.Declared, same); i >= 0 && i < len(st.Written) {
+			return Shown(st.Written[i])
+		}
+	}
+	return ""
 }
 
 var kindWords = [...]string{

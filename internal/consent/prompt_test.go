@@ -187,3 +187,31 @@ func TestPromptOfATransit(t *testing.T) {
 		t.Errorf("got %+v", p)
 	}
 }
+
+// TestPromptShowsTheAddressAsWritten: what the manifest says stands beside what it
+// was taken for, also after the act went through its entry, and what would turn the
+// direction of writing does not.
+//
+// promise: P12
+func TestPromptShowsTheAddressAsWritten(t *testing.T) {
+	api, wild := row(t, apiRow), row(t, wildRow)
+	d := declare("Bot", api, wild)
+	d.Written = []string{Shown("HTTPS://API.example.com/v1/\u202e"), wild.Host}
+	read, err := ReadAct(d.Entry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := promptOf(t, folded(t, read, ask(api, wild)), "act-1")
+	if got := p.Rows[0].Written; got != `HTTPS://API.example.com/v1/\u{202e}` {
+		t.Errorf("written: %q", got)
+	}
+	if got := p.Rows[1].Written; got != "" {
+		t.Errorf("the host is said twice: %q", got)
+	}
+	// Fewer texts than rows would put one beside the wrong row.
+	e := d.Entry()
+	e.Detail[inWritten] = "one"
+	if _, err := ReadAct(e); err == nil {
+		t.Error("one text of two rows is taken")
+	}
+}

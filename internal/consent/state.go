@@ -93,6 +93,7 @@ type Standing struct {
 	Party    Party
 	Manifest Manifest     // as last imported
 	Declared []remote.Row // what it may ask for
+	Written  []string     // how the manifest writes each of them; nil where that is not known
 	Requests []*Request   // oldest first; ended ones are kept up to maxKept
 	Grants   []*Grant     // likewise
 	Blocked  bool
@@ -275,7 +276,7 @@ func (d *draft) declare(a *Act) error {
 		return noEffect("%s is the app %s, and the manifest is of %s", a.Party, was, a.Manifest.ID)
 	}
 	st := d.touch(a.Party)
-	st.Manifest, st.Declared = a.Manifest, slices.Clone(a.Rows)
+	st.Manifest, st.Declared, st.Written = a.Manifest, slices.Clone(a.Rows), slices.Clone(a.Written)
 	for i, g := range st.Grants {
 		if g.Status != InForce {
 			continue

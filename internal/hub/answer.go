@@ -28,6 +28,10 @@ type Problem struct {
 	Entry  isogate.EntryID `json:"entry,omitempty"` // of the act that was recorded and had no effect
 	// Findings are the mistakes of a manifest that cannot be understood.
 	Findings []Finding `json:"findings,omitempty"`
+
+	// input is which of what somebody gave it is about, for a form to say it there; "" is
+	// all of it.
+	input string
 }
 
 // Error makes a Problem an error.

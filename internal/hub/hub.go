@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/access"
 	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/guess"
@@ -38,6 +39,8 @@ type Ledger interface {
 
 // Config is what a Hub is made of. Ledger, Describe and Logger are required.
 type Config struct {
+	// Tenant is whose Hub it is, as pages say it.
+	Tenant   isogate.Tenant
 	Ledger   Ledger
 	Describe consent.Describe
 	// Administrators are who may call; without any nobody can.
@@ -64,6 +67,7 @@ type Hub struct {
 	mux      *http.ServeMux
 	patterns map[string]bool
 
+	tenant    isogate.Tenant
 	visitor   func(*http.Request) (access.Visitor, error)
 	pages     *http.ServeMux
 	templates templates
@@ -88,7 +92,7 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Hub{ledger: cfg.Ledger, describe: cfg.Describe, admins: admins, custody: cfg.Custody, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
+	h := &Hub{tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, admins: admins, custody: cfg.Custody, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
 		mux: http.NewServeMux(), patterns: map[string]bool{}}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path
@@ -137,6 +141,7 @@ var routes = []route{
 	{"POST", "/revocations", true, (*Hub).revokeAll},
 	{"GET", "/landings", true, (*Hub).listLandings},
 	{"GET", "/subjects", true, (*Hub).listSubjects},
+	{"POST", "/subjects/find", true, (*Hub).findSubjects},
 	{"POST", "/subjects/erase", true, (*Hub).erase},
 	{"GET", "/erasures", true, (*Hub).listErasures},
 }

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -160,73 +161,99 @@ type Import struct {
 	Detail  string          `json:"detail"`
 }
 
-// importApp takes a manifest, and asks for what it needs that is not granted: once,
-// for all of it together.
-//
-// promise: P12
-// promise: P13
+// importing is a manifest that somebody gives.
+type importing struct {
+	src    []byte
+	env    map[string]string
+	as     string // app/NAME, where it is not the one that the manifest names
+	dry    bool   // change nothing
+	again  bool   // ask also for what was denied or revoked before
+	reason string
+}
+
 func (h *Hub) importApp(c *call) (*answer, error) {
 	q, err := c.parameters([]string{"dry_run", "as", "reason", "ask_again"}, "env")
 	if err != nil {
 		return nil, err
 	}
-	dry, err := flag(q, "dry_run")
+	in := importing{as: value(q, "as"), reason: value(q, "reason")}
+	if in.dry, err = flag(q, "dry_run"); err != nil {
+		return nil, err
+	}
+	if in.again, err = flag(q, "ask_again"); err != nil {
+		return nil, err
+	}
+	if in.env, err = environment(q["env"]); err != nil {
+		return nil, err
+	}
+	if in.src, err = c.readBody(); err != nil {
+		return nil, err
+	}
+	out, err := c.clerk(h).importApp(c.Context(), in)
 	if err != nil {
 		return nil, err
 	}
-	again, err := flag(q, "ask_again")
+	return ok(out)
+}
+
+// importApp takes a manifest, and asks for what it needs that is not granted: once,
+// for all of it together.
+//
+// promise: P12
+// promise: P13
+func (k clerk) importApp(ctx context.Context, in importing) (Import, error) {
+	if err := checkReason(in.reason, false); err != nil {
+		return Import{}, err
+	}
+	m, v, err := ReadManifest("manifest", in.src, in.env, in.as != "")
 	if err != nil {
-		return nil, err
+		return Import{}, about("manifest", err)
 	}
-	reason := value(q, "reason")
-	if err := checkText("reason", reason, maxReason); err != nil {
-		return nil, err
+	if v.Party, err = partyFor(m, in.as); err != nil {
+		return Import{}, about("as", err)
 	}
-	m, v, err := c.manifest(q)
-	if err != nil {
-		return nil, err
-	}
-	if v.Party, err = partyFor(m, value(q, "as")); err != nil {
-		return nil, err
-	}
-	rows, st := m.Table(), c.state.Party(v.Party)
-	out := Import{Manifest: v, DryRun: dry}
+	rows, st := m.Table(), k.state.Party(v.Party)
+	out := Import{Manifest: v, DryRun: in.dry}
 	known := st.Manifest == identity(m) && slices.Equal(st.Declared, rows)
-	if dry {
-		next, why := c.state.Fold(declaration(c, v.Party, m))
+	if in.dry {
+		next, why := k.state.Fold(k.declaration(v.Party, m))
 		if why[0] != nil {
-			return nil, problemOf(notEffective(why[0], ""))
+			return Import{}, notEffective(why[0], "")
 		}
 		if !known {
 			st = next.Party(v.Party)
 		}
-		out.plan(st, rows, again, c.now)
-		return ok(out)
+		out.plan(st, rows, in.again, k.now)
+		return out, nil
 	}
 	if !known {
-		a, err := h.act(c, declaration(c, v.Party, m))
+		a, err := k.record(ctx, k.declaration(v.Party, m))
 		if err != nil {
-			return nil, err
+			return Import{}, err
 		}
-		out.Declared, st = a.ID, h.ledger.State().Party(v.Party)
+		out.Declared, st = a.ID, k.hub.ledger.State().Party(v.Party)
 	}
-	asked := out.plan(st, rows, again, c.now)
+	asked := out.plan(st, rows, in.again, k.now)
 	if len(asked) == 0 {
-		return ok(out)
+		return out, nil
 	}
-	if reason == "" {
-		reason = "its manifest was imported"
+	if in.reason == "" {
+		in.reason = "its manifest was imported"
 	}
-	a, err := h.act(c, h.ledger.NewRequest(v.Party, asked, c.who, reason))
+	a, err := k.record(ctx, k.hub.ledger.NewRequest(v.Party, asked, k.who, in.reason))
 	if err != nil {
-		return nil, err
+		return Import{}, err
 	}
 	out.Request = a.ID
-	return ok(out)
+	return out, nil
 }
 
-func declaration(c *call, party consent.Party, m *remote.Manifest) consent.Act {
-	return consent.Act{What: consent.Declared, Party: party, Actor: c.who, Rows: m.Table(), Manifest: identity(m), Seq: c.state.Revision, At: c.now}
+func (k clerk) declaration(party consent.Party, m *remote.Manifest) consent.Act {
+	a := consent.Act{What: consent.Declared, Party: party, Actor: k.who, Rows: m.Table(), Manifest: identity(m), Seq: k.state.Revision, At: k.now}
+	for _, d := range m.Rows {
+		a.Written = append(a.Written, consent.Shown(d.Written))
+	}
+	return a
 }
 
 // plan says what is to be asked for, and returns it.
@@ -261,21 +288,17 @@ func (out *Import) plan(st *consent.Standing, rows []remote.Row, again bool, at 
 	return asked
 }
 
-// manifest reads the body as one.
-func (c *call) manifest(q map[string][]string) (*remote.Manifest, Manifest, error) {
+// environment reads what a manifest's variables stand for, each as NAME=VALUE.
+func environment(pairs []string) (map[string]string, error) {
 	env := map[string]string{}
-	for _, pair := range q["env"] {
+	for _, pair := range pairs {
 		name, v, is := strings.Cut(pair, "=")
 		if _, twice := env[name]; !is || name == "" || twice {
-			return nil, Manifest{}, badRequest("the parameter env is NAME=VALUE, each name once")
+			return nil, about("env", badRequest("the parameter env is NAME=VALUE, each name once"))
 		}
 		env[name] = v
 	}
-	body, err := c.readBody()
-	if err != nil {
-		return nil, Manifest{}, err
-	}
-	return ReadManifest("manifest", body, env, value(q, "as") != "")
+	return env, nil
 }
 
 // partyFor is whose manifest it is: the app that it names, or the one that the
@@ -318,7 +341,7 @@ func NewDiff(st *consent.Standing, rows []remote.Row, refused []Refused, at time
 }
 
 func (h *Hub) diffApp(c *call) (*answer, error) {
-	st, err := c.standing()
+	st, err := h.standing(c)
 	if err != nil {
 		return nil, err
 	}
@@ -334,7 +357,15 @@ func (h *Hub) diffManifest(c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, v, err := c.manifest(q)
+	env, err := environment(q["env"])
+	if err != nil {
+		return nil, err
+	}
+	body, err := c.readBody()
+	if err != nil {
+		return nil, err
+	}
+	m, v, err := ReadManifest("manifest", body, env, false)
 	if err != nil {
 		return nil, err
 	}

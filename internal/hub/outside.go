@@ -158,70 +158,115 @@ const (
 	maxValue    = 4096 // bytes
 )
 
-// listSubjects lists the registers.
-//
-// promise: P17
+// listSubjects lists the registers. It looks nothing up: a value has no place in an
+// address, which ends up in logs and histories.
 func (h *Hub) listSubjects(c *call) (*answer, error) {
-	out, err := h.outside()
+	p, err := c.parameters([]string{"destination", "after", "limit"})
 	if err != nil {
 		return nil, err
 	}
-	p, err := c.parameters([]string{"value", "destination", "after", "limit"})
-	if err != nil {
-		return nil, err
-	}
-	q := SubjectQuery{Value: value(p, "value"), Destination: isogate.Destination(value(p, "destination")), After: value(p, "after")}
-	if len(q.Value) > maxValue || len(q.After) > maxValue {
-		return nil, badRequest("the parameters value and after have at most %d bytes", maxValue)
-	}
+	q := SubjectQuery{Destination: isogate.Destination(value(p, "destination")), After: value(p, "after")}
 	if s := value(p, "limit"); s != "" {
-		if q.Limit, err = strconv.Atoi(s); err != nil || q.Limit < 1 || q.Limit > maxSubjects {
-			return nil, badRequest("the parameter limit is a number from 1 to %d", maxSubjects)
+		if q.Limit, err = strconv.Atoi(s); err != nil || q.Limit < 1 {
+			return nil, badLimit()
 		}
 	}
-	list, err := out.Subjects(c.Context(), q)
+	return h.listed(c, q)
+}
+
+// findSubjects looks up where an identifier stays, or anything of a subject.
+func (h *Hub) findSubjects(c *call) (*answer, error) {
+	var q SubjectQuery
+	var destination string
+	var limit *int
+	if err := c.read(map[string]any{"value": &q.Value, "destination": &destination, "after": &q.After, "limit": &limit}); err != nil {
+		return nil, err
+	}
+	if limit != nil {
+		if q.Limit = *limit; q.Limit < 1 {
+			return nil, badLimit()
+		}
+	}
+	if q.Destination = isogate.Destination(destination); q.Value == "" {
+		return nil, about("value", badRequest("the value is missing; to list all of them: GET %s/subjects", Prefix))
+	}
+	return h.listed(c, q)
+}
+
+func badLimit() error { return badRequest("the limit is a number from 1 to %d", maxSubjects) }
+
+func (h *Hub) listed(c *call, q SubjectQuery) (*answer, error) {
+	list, err := c.clerk(h).subjects(c.Context(), q)
 	if err != nil {
-		return nil, outsideFailed(err)
+		return nil, err
 	}
 	return ok(list)
 }
 
-// erase has identifiers erased outside.
+// subjects reads the registers.
 //
 // promise: P17
+func (k clerk) subjects(ctx context.Context, q SubjectQuery) (SubjectList, error) {
+	out, err := k.hub.outside()
+	switch {
+	case err != nil:
+		return SubjectList{}, err
+	case len(q.Value) > maxValue || len(q.After) > maxValue:
+		return SubjectList{}, about("value", badRequest("value and after have at most %d bytes", maxValue))
+	case q.Limit < 0 || q.Limit > maxSubjects:
+		return SubjectList{}, badLimit()
+	}
+	list, err := out.Subjects(ctx, q)
+	if err != nil {
+		return SubjectList{}, outsideFailed(err)
+	}
+	return list, nil
+}
+
 func (h *Hub) erase(c *call) (*answer, error) {
-	out, err := h.outside()
+	var in erasing
+	if err := c.read(map[string]any{"value": &in.value, "label": &in.label, "destination": &in.destination, "reason": &in.reason}); err != nil {
+		return nil, err
+	}
+	list, err := c.clerk(h).erase(c.Context(), in)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.parameters(nil); err != nil {
+	return &answer{http.StatusAccepted, ErasureList{list}}, nil
+}
+
+// erasing is what somebody wants erased. Without label or destination it is whatever
+// the value is, wherever it is.
+type erasing struct{ value, label, destination, reason string }
+
+// erase has identifiers erased outside.
+//
+// promise: P17
+func (k clerk) erase(ctx context.Context, in erasing) ([]Erasure, error) {
+	out, err := k.hub.outside()
+	if err != nil {
 		return nil, err
 	}
-	var label, destination string
-	o := ErasureOrder{By: c.who}
-	if err := decode(c, map[string]any{"value": &o.Value, "label": &label, "destination": &destination, "reason": &o.Reason}); err != nil {
+	if err := checkReason(in.reason, true); err != nil {
 		return nil, err
 	}
-	if err := checkReason(o.Reason, true); err != nil {
-		return nil, err
+	if in.value == "" || len(in.value) > maxValue {
+		return nil, about("value", badRequest("the value is missing, or has more than %d bytes", maxValue))
 	}
-	if o.Value == "" || len(o.Value) > maxValue {
-		return nil, badRequest("the value is missing, or has more than %d bytes", maxValue)
-	}
-	o.Destination = isogate.Destination(destination)
-	if label != "" {
-		if o.Label, err = isogate.ParseLabel(label); err != nil {
-			return nil, badRequest("label: %v", err)
+	o := ErasureOrder{By: k.who, Value: in.value, Destination: isogate.Destination(in.destination), Reason: in.reason}
+	if in.label != "" {
+		if o.Label, err = isogate.ParseLabel(in.label); err != nil {
+			return nil, about("label", badRequest("label: %v", err))
 		}
 	}
-	list, err := out.Erase(c.Context(), o)
+	list, err := out.Erase(ctx, o)
 	if err != nil {
 		return nil, outsideFailed(err)
 	}
 	if len(list) == 0 {
 		return nil, notFound("no register outside has that identifier, or anything of that subject; nothing is to be erased")
 	}
-	return &answer{http.StatusAccepted, ErasureList{list}}, nil
+	return list, nil
 }
 
 func (h *Hub) listErasures(c *call) (*answer, error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -57,12 +56,23 @@ func TestWhatTheOutsideHolds(t *testing.T) {
 	if l := into[LandingList](o.call("ada", "GET", "/landings", "").want(200)); len(l.Landings) != 2 || l.Landings[0].KeysOverdue != 1 {
 		t.Errorf("got %+v", l)
 	}
-	list := into[SubjectList](o.call("ada", "GET", "/subjects?value="+url.QueryEscape("ada@example.com")+"&destination=support&limit=7&after=x", "").want(200))
+	list := into[SubjectList](o.call("ada", "POST", "/subjects/find", `{"value":"ada@example.com","destination":"support","limit":7,"after":"x"}`).want(200))
 	if len(list.Subjects) != 2 || list.Next == "" || out.asked[0] != (SubjectQuery{"ada@example.com", "support", "x", 7}) {
 		t.Errorf("got %+v by %+v", list, out.asked)
 	}
-	for _, bad := range []string{"limit=0", "limit=1001", "limit=x", "who=ada", "value=" + strings.Repeat("a", maxValue+1)} {
+	o.call("ada", "GET", "/subjects?destination=support&limit=7&after=x", "").want(200)
+	if out.asked[1] != (SubjectQuery{"", "support", "x", 7}) {
+		t.Errorf("asked for %+v", out.asked[1])
+	}
+	for _, bad := range []string{"limit=0", "limit=1001", "limit=x", "who=ada", "after=" + strings.Repeat("a", maxValue+1)} {
 		o.call("ada", "GET", "/subjects?"+bad, "").want(400)
+	}
+	for _, bad := range []string{`{}`, `{"value":""}`, `{"value":"a","limit":0}`, `{"value":"a","limit":1001}`, `{"value":"` + strings.Repeat("a", maxValue+1) + `"}`} {
+		o.call("ada", "POST", "/subjects/find", bad).want(400)
+	}
+	// A value has no place in an address.
+	if r := o.call("ada", "GET", "/subjects?value=ada%40example.com", "").want(400); strings.Contains(string(r.body), "ada@") || len(out.asked) != 2 {
+		t.Errorf("an address was looked up by: %s", r.body)
 	}
 	e := into[ErasureList](o.call("ada", "POST", "/subjects/erase", `{"value":"ada@example.com","label":"personal.contact.email","destination":"support","reason":"she asked"}`).want(202))
 	if len(e.Erasures) != 1 || out.orders[0].By.Name != "ada" || out.orders[0].By.SignedIn != SignedIn || out.orders[0].Reason != "she asked" || out.orders[0].Label != "personal.contact.email" || out.orders[0].Destination != "support" {

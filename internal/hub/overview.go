@@ -2,8 +2,10 @@ package hub
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/isogate/isogate/internal/access"
+	"github.com/isogate/isogate/internal/consent"
 )
 
 var overviewPages = []page{
@@ -13,6 +15,18 @@ var overviewPages = []page{
 // overview is what left lately, and what waits for somebody.
 func (h *Hub) overview(v *visit) error {
 	return v.show("overview", "Overview", Consents(v.state, "requested", "", v.now))
+}
+
+// waiting is how many requests wait for an answer.
+func waiting(s *consent.State, at time.Time) (n int) {
+	for _, st := range s.Parties() {
+		for _, r := range st.Requests {
+			if r.Status == consent.Open && r.Waits(at) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // noSuchPage answers for what the Hub does not have.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/access"
 	"github.com/isogate/isogate/internal/consent"
 )
@@ -62,26 +63,48 @@ type layout struct {
 	Trouble string
 	// Nav are the sections that the visitor may see.
 	Nav []section
+	// Waits is how many consents wait for an answer.
+	Waits int
+	// Tenant is whose Hub it is.
+	Tenant isogate.Tenant
 }
 
 // section is one entry of the navigation.
 type section struct {
 	Path, Name string
+	Sign       string // an icon of parts.html
+	Apart      bool   // it begins a group
 	need       access.Right
 }
 
-// sections is the navigation, in its order.
+// sections is the navigation, in its order: what waits and was decided, what left,
+// what policy says, what proves it, what runs.
 var sections = []section{
-	{"/", "Overview", access.Read},
-	{"/consents", "Consents", access.Read},
-	{"/apps", "Apps", access.Read},
-	{"/explore", "What left", access.Read},
-	{"/policies", "Policies", access.Read},
-	{"/playground", "Playground", access.Values},
-	{"/outside", "Outside", access.Read},
-	{"/evidence", "Evidence", access.Export},
-	{"/health", "Health", access.Read},
-	{"/people", "People", access.Own},
+	{"/", "Overview", "overview", false, access.Read},
+	{"/consents", "Consents", "consents", true, access.Read},
+	{"/apps", "Apps", "apps", false, access.Read},
+	{"/explore", "What left", "explore", true, access.Read},
+	{"/outside", "Outside", "outside", false, access.Read},
+	{"/policies", "Policies", "policies", true, access.Read},
+	{"/playground", "Playground", "playground", false, access.Values},
+	{"/evidence", "Evidence", "evidence", true, access.Export},
+	{"/health", "Health", "health", false, access.Read},
+	{"/people", "People", "people", false, access.Own},
+}
+
+// at is the section that a path belongs to, by its path; "" if none.
+func at(path string) string {
+	for _, s := range sections {
+		if s.Path == path || s.Path != "/" && strings.HasPrefix(path, s.Path+"/") {
+			return s.Path
+		}
+	}
+	for beside, section := range map[string]string{"/entries/": "/explore", "/proposals": "/policies", "/account": "/account", "/sessions": "/people", "/tokens": "/account"} {
+		if strings.HasPrefix(path, beside) {
+			return section
+		}
+	}
+	return ""
 }
 
 // show renders a template of pages/ within the layout, with status 200.
@@ -91,14 +114,14 @@ func (v *visit) show(name, title string, data any) error {
 
 // showStatus is show with another status.
 func (v *visit) showStatus(status int, name, title string, data any) error {
-	l := layout{Title: title, Who: v.who, Now: v.now, Data: data, Said: said[v.URL.Query().Get("said")]}
+	l := layout{Title: title, At: at(v.URL.Path), Who: v.who, Now: v.now, Data: data, Said: said[v.URL.Query().Get("said")], Tenant: v.hub.tenant}
 	for _, s := range sections {
 		if v.who.May(s.need) {
 			l.Nav = append(l.Nav, s)
 		}
-		if s.Path == v.URL.Path || s.Path != "/" && strings.HasPrefix(v.URL.Path, s.Path+"/") {
-			l.At = s.Path
-		}
+	}
+	if v.state != nil && len(l.Nav) > 0 {
+		l.Waits = waiting(v.state, v.now)
 	}
 	if err := v.hub.ledger.InTouch(); err != nil {
 		l.Trouble = err.Error()

@@ -3,9 +3,11 @@ package hub
 import (
 	"fmt"
 	"html/template"
+	"reflect"
 	"strings"
 	"time"
 
+	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/consent"
 )
 
@@ -23,7 +25,98 @@ var words = template.FuncMap{
 		}
 		return many
 	},
-	"join": strings.Join,
+	"join":    strings.Join,
+	"share":   share,
+	"percent": percent,
+	"group":   group,
+	"tone":    tone,
+	"dict":    dict,
+}
+
+// groups say what is left of a value outside, by the action that it left under.
+var groups = map[isogate.Action]string{
+	isogate.Refuse: "stop", isogate.Drop: "stop", isogate.Redact: "hide", isogate.Hash: "hide", isogate.Token: "hide",
+	isogate.Mask: "part", isogate.Generalise: "part", isogate.Seal: "seal", isogate.Allow: "plain",
+}
+
+// group is the group of an action, as style sheet and charts name it.
+func group(a isogate.Action) string { return groups[a] }
+
+// tones are how statuses look: what went well, what somebody should look at, what
+// is wrong, what waits. What has none is quiet.
+var tones = map[string]string{
+	"granted": "good", "in force": "good", "approved": "good", "confirmed": "good", "ready": "good", "valid": "good", "passed": "good", "verified": "good",
+	"requested": "wait", "proposed": "wait", "asked": "wait", "waiting": "wait",
+	"overdue": "bad", "broken": "bad", "failed": "bad", "not ready": "bad", "damaged": "bad", "expired certificate": "bad",
+	"invalidated": "warn", "ends soon": "warn", "unused": "warn", "out of touch": "warn", "unsealed": "warn",
+	"denied": "quiet", "deferred": "quiet", "expired": "quiet", "revoked": "quiet", "rejected": "quiet", "blocked": "quiet", "ended": "quiet",
+}
+
+// tone is how a status looks; parts.html has a sign for each.
+func tone(status any) string {
+	if t := tones[fmt.Sprint(status)]; t != "" {
+		return t
+	}
+	return "quiet"
+}
+
+// share is how much of a whole something is, from 0 to 100 with one digit behind
+// the point, as the width of a bar. What is there at all can be seen.
+func share(n, of any) string {
+	part, whole := float(n), float(of)
+	switch {
+	case whole <= 0 || part <= 0:
+		return "0"
+	case part >= whole:
+		return "100"
+	}
+	return fmt.Sprintf("%.1f", max(100*part/whole, 1))
+}
+
+// percent is a share as people read it.
+func percent(n, of any) string {
+	part, whole := float(n), float(of)
+	switch p := 100 * part / whole; {
+	case whole <= 0:
+		return "—"
+	case part <= 0:
+		return "0 %"
+	case p < 0.1:
+		return "under 0.1 %"
+	case p < 10:
+		return fmt.Sprintf("%.1f %%", p)
+	case p > 99.9 && part < whole:
+		return "over 99.9 %"
+	default:
+		return fmt.Sprintf("%.0f %%", p)
+	}
+}
+
+// float is a count of any integer type.
+func float(n any) float64 {
+	switch v := reflect.ValueOf(n); {
+	case v.CanInt():
+		return float64(v.Int())
+	case v.CanUint():
+		return float64(v.Uint())
+	}
+	return 0
+}
+
+// dict is a map for a template that takes more than one value.
+func dict(pairs ...any) (map[string]any, error) {
+	out := map[string]any{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		key, ok := pairs[i].(string)
+		if !ok {
+			return nil, fmt.Errorf("dict: key %d is no text", i/2)
+		}
+		out[key] = pairs[i+1]
+	}
+	if len(pairs)%2 != 0 {
+		return nil, fmt.Errorf("dict: a key without a value")
+	}
+	return out, nil
 }
 
 // moment is a time as a page shows it: to the second, in UTC, with the exact one

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/transparency-dev/merkle/rfc6962"
 	"github.com/transparency-dev/tessera/api/layout"
@@ -102,10 +103,17 @@ func (r *Reader) outbox(ctx context.Context) (map[uint64]isogate.EntryKind, erro
 	return all, r.wrap(rows.Err())
 }
 
+// kindsFollowed are the members of entries that followers may have to be told of.
+var kindsFollowed = [...][]byte{
+	appendMember(nil, "kind", string(isogate.KindConsent)),
+	appendMember(nil, "kind", string(isogate.KindLanding)),
+	appendMember(nil, "kind", string(isogate.KindAdmin)),
+}
+
 // announces is the kind under which followers must be told of an entry, "" for one
-// that they need not hear of. Few have the bytes of one, so few are read.
+// that they need not hear of. Most have the bytes of another, so few are read.
 func announces(body []byte) isogate.EntryKind {
-	if !bytes.Contains(body, appendMember(nil, "kind", string(isogate.KindConsent))) && !bytes.Contains(body, appendMember(nil, "kind", string(isogate.KindLanding))) {
+	if !slices.ContainsFunc(kindsFollowed[:], func(member []byte) bool { return bytes.Contains(body, member) }) {
 		return ""
 	}
 	e, err := decode(body)
@@ -161,7 +169,7 @@ func (r *Reader) verifyLog(ctx context.Context, vkey string, size uint64) error 
 			if i >= len(bundle) || !bytes.Equal(rfc6962.DefaultHasher.HashLeaf(bundle[i]), leaves[i]) {
 				return &DamageError{[]Damage{{Entry: true, Seq: seq + uint64(i), What: "its copy in the log's bundle is not what was sealed; the database has it right"}}}
 			}
-			if kind := announces(bundle[i]); outbox != nil && kind != "" && outbox[seq+uint64(i)] != kind {
+			if kind := announces(bundle[i]); outbox != nil && kind != "" && (kind != isogate.KindAdmin || r.lists(kind)) && outbox[seq+uint64(i)] != kind {
 				return &DamageError{[]Damage{{Entry: true, Seq: seq + uint64(i), ID: idOf(bundle[i]), What: "it was taken out of the outbox: gateways that start do not hear of it"}}}
 			}
 		}

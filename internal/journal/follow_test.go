@@ -333,12 +333,9 @@ func TestFollowOneKind(t *testing.T) {
 		at := fresh(t)
 		j, _ := open(t, at.config(newKey(t, "isogate/acme")))
 		const n = followPage + 10
+		kinds := [4]isogate.EntryKind{isogate.KindConsent, isogate.KindLanding, isogate.KindLanding, isogate.KindAdmin}
 		for i := range n {
-			kind := isogate.KindLanding
-			if i%4 == 0 {
-				kind = isogate.KindConsent
-			}
-			if err := j.AppendLater(&isogate.Entry{Kind: kind, Act: "of a kind"}); err != nil {
+			if err := j.AppendLater(&isogate.Entry{Kind: kinds[i%4], Act: "of a kind"}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -346,7 +343,7 @@ func TestFollowOneKind(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := at.reader(t)
-		for _, kind := range []isogate.EntryKind{isogate.KindConsent, isogate.KindLanding} {
+		for _, kind := range []isogate.EntryKind{isogate.KindConsent, isogate.KindLanding, isogate.KindAdmin} {
 			var got []isogate.Entry
 			end := errors.New("end")
 			err := r.Follow(t.Context(), kind, 0, time.Second, func(b Batch) error {
@@ -361,7 +358,7 @@ func TestFollowOneKind(t *testing.T) {
 			}
 			want := 0
 			for i := range uint64(n) {
-				if (i%4 == 0) == (kind == isogate.KindConsent) {
+				if kinds[i%4] == kind {
 					if want >= len(got) || got[want].Seq != i || got[want].Kind != kind {
 						t.Fatalf("%s: entry %d is not what was told at place %d of %d", kind, i, want, len(got))
 					}

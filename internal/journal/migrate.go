@@ -23,9 +23,10 @@ const versionTable = "migration"
 
 // The versions that this program reads and writes.
 const (
-	sqliteLatest   = 3
+	sqliteLatest   = 4
 	outboxKinds    = 3 // from which on the outbox has kinds
-	postgresLatest = 2
+	outboxAdmin    = 4 // and admin entries
+	postgresLatest = 3
 )
 
 // dialect is the migrations of one kind of database.

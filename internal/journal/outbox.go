@@ -9,7 +9,16 @@ import (
 // followable reports whether entries of a kind can be followed: every gateway of the
 // tenant must hear of them at once. They are few beside the releases.
 func followable(kind isogate.EntryKind) bool {
-	return kind == isogate.KindConsent || kind == isogate.KindLanding
+	return kind == isogate.KindConsent || kind == isogate.KindLanding || kind == isogate.KindAdmin
+}
+
+// lists reports whether the outbox has the entries of a kind under it: those of a
+// journal that no gateway has brought to this version yet may not be there.
+func (r *Reader) lists(kind isogate.EntryKind) bool {
+	if kind == isogate.KindAdmin {
+		return r.format >= outboxAdmin
+	}
+	return followable(kind) && r.format >= outboxKinds
 }
 
 // announced is the kind under which an entry is announced to followers, "" for one

@@ -24,7 +24,7 @@ type Reader struct {
 	tree   tree      // the Merkle log
 	news   *bell     // rung by the journal of this process, if any, when there is something to follow
 	remote *endpoint // of the database, if it is PostgreSQL
-	kinds  bool      // the outbox says of which kind an entry is
+	format int64     // of a file, when it was opened; the latest of SQLite where it is PostgreSQL
 }
 
 // ReaderConfig says which journal to read: the one in Dir, or the one of Tenant in
@@ -87,13 +87,13 @@ func openFile(ctx context.Context, dir string) (*Reader, error) {
 		_ = db.Close()
 		return nil, fmt.Errorf("journal %s: %w", path, err)
 	}
-	return &Reader{place: dir, db: db, tree: tree{directory(filepath.Join(dir, logName))}, news: newBell(), kinds: ver >= outboxKinds}, nil
+	return &Reader{place: dir, db: db, tree: tree{directory(filepath.Join(dir, logName))}, news: newBell(), format: ver}, nil
 }
 
 // openShared opens a journal in PostgreSQL.
 func openShared(ctx context.Context, at *endpoint) (*Reader, error) {
 	db := at.pool()
-	r := &Reader{place: at.place, db: db, tree: tree{shelf{db: db}}, news: newBell(), remote: at, kinds: true}
+	r := &Reader{place: at.place, db: db, tree: tree{shelf{db: db}}, news: newBell(), remote: at, format: sqliteLatest}
 	var has int64
 	err := db.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM `+versionTable).Scan(&has)
 	switch {
@@ -358,7 +358,7 @@ func (r *Reader) scan(ctx context.Context, f Filter, do func(e *isogate.Entry) e
 	}
 	query := `SELECT seq, body FROM entry WHERE seq >= $1 AND seq < $2`
 	args := []any{nil, nil}
-	if r.kinds && followable(f.Kind) {
+	if r.lists(f.Kind) {
 		// Few of many: they are looked up where followers find them.
 		query = `SELECT seq, body FROM outbox NATURAL JOIN entry WHERE seq >= $1 AND seq < $2 AND kind = $3`
 		args = append(args, string(f.Kind))
