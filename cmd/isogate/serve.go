@@ -31,6 +31,7 @@ import (
 	"github.com/isogate/isogate/internal/policy"
 	"github.com/isogate/isogate/internal/remote"
 	"github.com/isogate/isogate/internal/tenant"
+	"github.com/isogate/isogate/internal/trail"
 )
 
 // serveCmd runs the gateway.
@@ -75,6 +76,7 @@ type server struct {
 	keys    *tenant.Keyring
 	journal *journal.Journal
 	archive *archive.Archive // of the packs that were in force
+	trail   *trail.Trail     // what left, counted
 	gate    *gateway.Gateway
 	client  *http1.Client
 	custody *custody.Custody
@@ -136,6 +138,9 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 		return nil, err
 	}
 	if err := raiseFloor(ctx, cfg, floor); err != nil {
+		return nil, err
+	}
+	if err := s.openTrail(ctx); err != nil {
 		return nil, err
 	}
 	metrics, err := gateway.NewMetrics(registry)
@@ -233,6 +238,8 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	go s.office.run(ledgerCtx)
 	keeper := make(chan error, 1)
 	go func() { keeper <- s.custody.Run(ledgerCtx) }()
+	counter := make(chan struct{})
+	go s.keepTrail(ledgerCtx, counter)
 	cutter := make(chan error, 1)
 	go func() { cutter <- s.gate.Run(ledgerCtx) }()
 
@@ -287,6 +294,7 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	s.client.CloseIdle()
 	stopLedger()
 	err = errors.Join(err, <-s.office.ran, <-cutter, <-keeper)
+	<-counter
 	stopJournal()
 	err = errors.Join(err, <-recorder)
 	return errors.Join(err, raiseFloor(context.WithoutCancel(ctx), s.cfg, 0), s.traces.stop(context.WithoutCancel(ctx)))
@@ -471,6 +479,9 @@ func (s *server) release() {
 	}
 	if s.archive != nil {
 		_ = s.archive.Close()
+	}
+	if s.trail != nil {
+		_ = s.trail.Close()
 	}
 	if s.journal != nil {
 		if err := s.journal.Close(); err != nil {

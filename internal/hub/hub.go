@@ -51,6 +51,10 @@ type Config struct {
 	Custody Custody
 	// URL is where browsers find the Hub: scheme and host. Nil is http://localhost.
 	URL *url.URL
+	// Trail counts and finds what left; nil where there is none, so that pages show no figures.
+	Trail Trail
+	// Running is the gateway beside which the Hub runs; nil where there is none.
+	Running Running
 	// Visitor says who sits at the other end of a request for a page. Its error says
 	// why that is not known. Nil asks the desk.
 	Visitor func(*http.Request) (access.Visitor, error)
@@ -73,6 +77,8 @@ type Hub struct {
 
 	url       *url.URL
 	tenant    isogate.Tenant
+	trail     Trail   // may be nil
+	running   Running // may be nil
 	visitor   func(*http.Request) (access.Visitor, error)
 	pages     *http.ServeMux
 	templates templates
@@ -93,7 +99,7 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Hub{tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, desk: cfg.Desk, custody: cfg.Custody, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
+	h := &Hub{tenant: cfg.Tenant, trail: cfg.Trail, running: cfg.Running, ledger: cfg.Ledger, describe: cfg.Describe, desk: cfg.Desk, custody: cfg.Custody, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
 		mux: http.NewServeMux(), patterns: map[string]bool{}}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path
@@ -147,6 +153,8 @@ var routes = slices.Concat([]route{
 	{"POST", "/subjects/find", access.Values, true, (*Hub).findSubjects},
 	{"POST", "/subjects/erase", access.Decide, true, (*Hub).erase},
 	{"GET", "/erasures", access.Read, true, (*Hub).listErasures},
+	{"GET", "/overview", access.Read, true, (*Hub).showOverview},
+	{"GET", "/health", access.Read, true, (*Hub).showHealth},
 }, accessRoutes)
 
 // call is one request of an administrator.

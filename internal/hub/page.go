@@ -35,6 +35,7 @@ var pages = slices.Concat(
 	overviewPages,
 	accountPages,
 	peoplePages,
+	healthPages,
 )
 
 // visit is one request of a person with a browser.
@@ -113,6 +114,17 @@ func at(path string) string {
 		}
 	}
 	return ""
+}
+
+// sectionOf names the section that a path belongs to.
+func sectionOf(path string) string {
+	path, _, _ = strings.Cut(path, "#")
+	for _, s := range sections {
+		if s.Path == at(path) {
+			return s.Name
+		}
+	}
+	return "more"
 }
 
 // show renders a template of pages/ within the layout, with status 200.
