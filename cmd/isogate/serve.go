@@ -31,6 +31,7 @@ import (
 	"github.com/isogate/isogate/internal/policy"
 	"github.com/isogate/isogate/internal/remote"
 	"github.com/isogate/isogate/internal/tenant"
+	"github.com/isogate/isogate/internal/trail"
 )
 
 // serveCmd runs the gateway.
@@ -75,6 +76,7 @@ type server struct {
 	keys    *tenant.Keyring
 	journal *journal.Journal
 	archive *archive.Archive // of the packs that were in force
+	trail   *trail.Trail     // what left, counted
 	gate    *gateway.Gateway
 	client  *http1.Client
 	custody *custody.Custody
@@ -100,9 +102,6 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 			s.release()
 		}
 	}()
-	if cfg.Hub.OIDC.Issuer != "" {
-		logger.Warn("hub.oidc is set, but this version's hub has no pages: it answers /healthz, /readyz and /metrics")
-	}
 	pack, files, err := loadFiles(cfg.Pack)
 	if err != nil {
 		return nil, err
@@ -139,6 +138,9 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 		return nil, err
 	}
 	if err := raiseFloor(ctx, cfg, floor); err != nil {
+		return nil, err
+	}
+	if err := s.openTrail(ctx); err != nil {
 		return nil, err
 	}
 	metrics, err := gateway.NewMetrics(registry)
@@ -240,6 +242,8 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	go s.office.run(ledgerCtx)
 	keeper := make(chan error, 1)
 	go func() { keeper <- s.custody.Run(ledgerCtx) }()
+	counter := make(chan struct{})
+	go s.keepTrail(ledgerCtx, counter)
 	cutter := make(chan error, 1)
 	go func() { cutter <- s.gate.Run(ledgerCtx) }()
 
@@ -263,9 +267,13 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 			<-gctx.Done()
 			return s.health.Close()
 		})
+		g.Go(func() error {
+			s.office.welcome(gctx, s.logger)
+			return nil
+		})
 	}
 	g.Go(func() error { return giveBack(gctx, s.gate.Activity) })
-	g.Go(func() error { return failed(gctx, "the ledger", s.office.ran) })
+	g.Go(func() error { return failed(gctx, "the ledger or who may sit at the Hub", s.office.ran) })
 	g.Go(func() error { return failed(gctx, "what knows of the outside", keeper) })
 	g.Go(func() error {
 		for {
@@ -291,6 +299,7 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	s.client.CloseIdle()
 	stopLedger()
 	err = errors.Join(err, <-s.office.ran, <-cutter, <-keeper)
+	<-counter
 	stopJournal()
 	err = errors.Join(err, <-recorder)
 	return errors.Join(err, raiseFloor(context.WithoutCancel(ctx), s.cfg, 0), s.traces.stop(context.WithoutCancel(ctx)))
@@ -476,6 +485,9 @@ func (s *server) release() {
 	}
 	if s.archive != nil {
 		_ = s.archive.Close()
+	}
+	if s.trail != nil {
+		_ = s.trail.Close()
 	}
 	if s.journal != nil {
 		if err := s.journal.Close(); err != nil {

@@ -103,7 +103,7 @@ type Leaf struct {
 	// Enforced says how a landing keeps the handling; "" where it is declared, and
 	// whoever receives it is trusted to keep it.
 	Enforced string `json:"enforced,omitempty"`
-	Because  string        `json:"because,omitempty"` // the rule's reason; "" when the label's default decides
+	Because  string `json:"because,omitempty"` // the rule's reason; "" when the label's default decides
 }
 
 // Exemption is who answers for what passes unread.
