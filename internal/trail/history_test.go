@@ -180,7 +180,7 @@ func (h *history) act() {
 	case n < 98:
 		h.append(&isogate.Entry{Kind: pick(r, isogate.KindPack, isogate.KindKey, isogate.KindAdmin, isogate.KindLanding), Actor: "isogate serve", Act: "pack loaded", Pack: "sha256:aa"})
 	default:
-		h.later(time.Duration(r.IntN(int(3 * time.Hour))))
+		h.later(time.Duration(r.IntN(int(9 * time.Hour))))
 	}
 	h.later(time.Duration(r.IntN(int(20 * time.Second))))
 }
@@ -237,7 +237,9 @@ func (h *history) query() (q Query) {
 	some(8, func() { q.App = "triage-bot" })
 	some(8, func() { q.Purpose = pick(r, "support", "app") })
 	some(8, func() { q.Transit = "invoice" })
-	some(6, func() { q.Destination = pick[isogate.Destination](r, "books", "crm", "api.example", "x3.evil.example", "x7.evil.example") })
+	some(6, func() {
+		q.Destination = pick[isogate.Destination](r, "books", "crm", "api.example", "x3.evil.example", "x7.evil.example")
+	})
 	some(6, func() { q.Decision = pick(r, "released", "refused") })
 	some(5, func() {
 		if q.Consent = "01ARZ3NDEKTSV4RRFFQ69G5FAV"; len(h.grants) > 0 {
