@@ -55,6 +55,8 @@ type Config struct {
 	Trail Trail
 	// Running is the gateway beside which the Hub runs; nil where there is none.
 	Running Running
+	// Provider is where people sign in by OpenID Connect; nil where they do not.
+	Provider *access.Provider
 	// Visitor says who sits at the other end of a request for a page. Its error says
 	// why that is not known. Nil asks the desk.
 	Visitor func(*http.Request) (access.Visitor, error)
@@ -67,8 +69,9 @@ type Config struct {
 type Hub struct {
 	ledger   Ledger
 	describe consent.Describe
-	desk     *access.Desk // nil where nobody can come in
-	custody  Custody      // may be nil
+	desk     *access.Desk     // nil where nobody can come in
+	provider *access.Provider // nil where nobody comes by one
+	custody  Custody          // may be nil
 	logger   *slog.Logger
 	now      func() time.Time
 	failed   *guess.Limit
@@ -99,7 +102,7 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Hub{tenant: cfg.Tenant, trail: cfg.Trail, running: cfg.Running, ledger: cfg.Ledger, describe: cfg.Describe, desk: cfg.Desk, custody: cfg.Custody, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
+	h := &Hub{tenant: cfg.Tenant, trail: cfg.Trail, running: cfg.Running, ledger: cfg.Ledger, describe: cfg.Describe, desk: cfg.Desk, provider: cfg.Provider, custody: cfg.Custody, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
 		mux: http.NewServeMux(), patterns: map[string]bool{}}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path
