@@ -62,6 +62,8 @@ type Config struct {
 	Journal Journal
 	// Packs are those that were ever in force; nil where nobody keeps them.
 	Packs Packs
+	// Provider is where people sign in by OpenID Connect; nil where they do not.
+	Provider *access.Provider
 	// Visitor says who sits at the other end of a request for a page. Its error says
 	// why that is not known. Nil asks the desk.
 	Visitor func(*http.Request) (access.Visitor, error)
@@ -79,6 +81,7 @@ type Hub struct {
 	open     func(consent.Party) int // may be nil
 	journal  Journal                 // may be nil
 	packs    Packs                   // may be nil
+	provider *access.Provider        // nil where nobody comes by one
 	logger   *slog.Logger
 	now      func() time.Time
 	failed   *guess.Limit
@@ -111,8 +114,18 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Hub{tenant: cfg.Tenant, trail: cfg.Trail, running: cfg.Running, ledger: cfg.Ledger, describe: cfg.Describe, desk: cfg.Desk, custody: cfg.Custody, open: cfg.Open, journal: cfg.Journal, packs: cfg.Packs, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
-		mux: http.NewServeMux(), patterns: map[string]bool{}}
+	h := &Hub{
+		tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, url: cfg.URL, logger: cfg.Logger, now: cfg.Now,
+		desk: cfg.Desk, provider: cfg.Provider,
+		custody: cfg.Custody,
+		trail:   cfg.Trail,
+		journal: cfg.Journal,
+		packs:   cfg.Packs,
+		running: cfg.Running,
+		open:    cfg.Open,
+		failed:  guess.New(cfg.Now),
+		mux:     http.NewServeMux(), patterns: map[string]bool{},
+	}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path
 		h.patterns[pattern] = true
