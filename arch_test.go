@@ -27,6 +27,7 @@ var floors = check.Floors{
 		"internal/trail":       2,
 		"internal/gateway":     3,
 		"internal/custody":     3,
+		"internal/archive":     3,
 		"internal/vault":       3,
 		"internal/landing":     4,
 		"internal/hub":         4,
@@ -35,7 +36,7 @@ var floors = check.Floors{
 		"internal/isogatetest": 5,
 		"cmd/isogate":          6,
 	},
-	TestsOnly: []string{"internal/check", "internal/isogatetest/pgtest", "internal/isogatetest/dnstest", "internal/isogatetest/browsertest"},
+	TestsOnly: []string{"internal/check", "internal/isogatetest/pgtest", "internal/isogatetest/dnstest", "internal/isogatetest/browsertest", "internal/isogatetest/oidctest"},
 	ForTests:  []string{"internal/isogatetest"},
 }
 
@@ -96,8 +97,7 @@ func TestNothingRunsAnotherProgram(t *testing.T) {
 	}))
 }
 
-// TestOnlyTheStoresTouchTheDatabase: the journal, the landing side's receipts and register, and
-// what counts the journal, in a file of its own that may be thrown away.
+// TestOnlyTheStoresTouchTheDatabase: the journal, what is projected from it, and the landing side's receipts and register.
 func TestOnlyTheStoresTouchTheDatabase(t *testing.T) {
 	none(t, tree(t).Reach(check.Reach{
 		What: "touches the database",

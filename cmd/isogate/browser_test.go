@@ -19,12 +19,13 @@ const imagesVariable = "ISOGATE_IMAGES"
 // What an agent's screen is, in CSS pixels.
 const wide, high = 760, 500
 
-// demoWorld is the demo's world without its story. It ends with the test.
-func demoWorld(t *testing.T) *demo {
+// demoWorld is the demo's world without its story, with a part of the configuration
+// about the Hub. It ends with the test.
+func demoWorld(t *testing.T, hub string) *demo {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	outsideCtx, stopOutside := context.WithCancel(context.Background())
-	d, err := newDemo(ctx, t.TempDir(), &env{Context: ctx, Stdout: testLog{t}, Stderr: testLog{t}, Now: time.Now})
+	d, err := newDemo(ctx, t.TempDir(), hub, &env{Context: ctx, Stdout: testLog{t}, Stderr: testLog{t}, Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +71,7 @@ func TestAgentInABrowser(t *testing.T) {
 		t.Skip("a browser takes seconds to start")
 	}
 	b := browsertest.Start(t)
-	d := demoWorld(t)
+	d := demoWorld(t, demoHub)
 	for _, s := range d.visit() {
 		if status, _, answer, err := send(d.product, d.base, s); err != nil || status != s.status {
 			t.Fatalf("%s: %d %s %v", s.title, status, answer, err)

@@ -34,7 +34,7 @@ func (c *demoCmd) Run(e *env) error {
 	}
 	ctx, stop := context.WithCancel(e.Context)
 	defer stop()
-	d, err := newDemo(ctx, dir, e)
+	d, err := newDemo(ctx, dir, demoHub, e)
 	if err != nil {
 		return err
 	}
@@ -46,21 +46,7 @@ func (c *demoCmd) Run(e *env) error {
 	go func() { landed <- d.landing.run(outsideCtx, nil) }()
 	go func() { served <- d.server.run(ctx, nil) }()
 
-	d.introduce()
-	if err := d.ready(ctx); err != nil {
-		d.failf("nothing can be sealed for the portal: %v", err)
-	}
-	for _, s := range d.visit() {
-		d.tell(s)
-	}
-	d.tellOfTheAgent(ctx)
-	for _, s := range d.story() {
-		d.tell(s)
-	}
-	d.tellOfTheApp(ctx)
-	d.tellOfTheAttachment(ctx)
-	d.tellOfTheEnd(ctx)
-	d.audit(ctx)
+	d.live(ctx)
 	if !c.Once && e.Context.Err() == nil {
 		d.invite()
 		<-ctx.Done()
@@ -80,11 +66,32 @@ func (c *demoCmd) Run(e *env) error {
 	return nil
 }
 
+// live is the story from its beginning to its end.
+func (d *demo) live(ctx context.Context) {
+	d.introduce()
+	if err := d.ready(ctx); err != nil {
+		d.failf("nothing can be sealed for the portal: %v", err)
+	}
+	for _, s := range d.visit() {
+		d.tell(s)
+	}
+	d.tellOfTheAgent(ctx)
+	for _, s := range d.story() {
+		d.tell(s)
+	}
+	d.tellOfTheApp(ctx)
+	d.tellOfTheAttachment(ctx)
+	d.tellOfTheEnd(ctx)
+	d.audit(ctx)
+}
+
 // demo is the world and what was observed in it.
 type demo struct {
 	out    io.Writer
 	dir    string
 	server *server
+	// hubConfig is the part of the configuration about the Hub.
+	hubConfig string
 	*outside
 	product  *http.Client // the product's workload, with its certificate
 	stranger *http.Client // on the same network, with none

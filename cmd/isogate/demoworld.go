@@ -16,8 +16,9 @@ import (
 )
 
 // newDemo writes what a deployment has on disk (certificates, pack,
-// configuration) and wires the gateway from that, as serve does.
-func newDemo(ctx context.Context, dir string, e *env) (*demo, error) {
+// configuration) and wires the gateway from that, as serve does. hub is the part of the
+// configuration about the Hub: demoHub, or that of a test.
+func newDemo(ctx context.Context, dir, hub string, e *env) (*demo, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -37,6 +38,9 @@ func newDemo(ctx context.Context, dir string, e *env) (*demo, error) {
 	if _, _, err = inside.WriteFiles(tlsDir, "gateway", isogatetest.Leaf{Name: "gateway", Hosts: []string{"127.0.0.1"}}); err != nil {
 		return nil, err
 	}
+	if _, _, err = inside.WriteFiles(tlsDir, "hub", isogatetest.Leaf{Name: "hub", Hosts: []string{"127.0.0.1", demoHubHost}}); err != nil {
+		return nil, err
+	}
 	if _, _, err = inside.WriteFiles(tlsDir, "product", isogatetest.Leaf{Name: "help-center", SPIFFE: "spiffe://acme.isolated/help-center"}); err != nil {
 		return nil, err // for who looks at the world from a terminal
 	}
@@ -48,7 +52,7 @@ func newDemo(ctx context.Context, dir string, e *env) (*demo, error) {
 			return nil, fmt.Errorf("demo: %w", err)
 		}
 	}
-	d := &demo{out: e.Stdout, dir: dir}
+	d := &demo{out: e.Stdout, dir: dir, hubConfig: hub}
 	if d.product, err = inside.Client(isogatetest.Leaf{Name: "help-center", SPIFFE: "spiffe://acme.isolated/help-center"}); err != nil {
 		return nil, err
 	}
@@ -91,7 +95,11 @@ func (d *demo) serve(ctx context.Context, e *env) error {
 	if d.server, err = newServer(ctx, cfg, slog.New(slog.NewTextHandler(e.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), e.Now); err != nil {
 		return err
 	}
-	d.base, d.ada.base = "https://"+d.server.transits.Addr().String(), "http://"+d.server.hub.Addr().String()
+	scheme := "http://"
+	if cfg.Hub.TLS.Cert != "" {
+		scheme = "https://"
+	}
+	d.base, d.ada.base = "https://"+d.server.transits.Addr().String(), scheme+d.server.hub.Addr().String()
 	err = d.bot.install(d.server.remotes.listener.Addr().String(), filepath.Join(keysDir(cfg), "intercept.pem"))
 	if err == nil {
 		// With the ports that there are now, commands find the gateway.
@@ -111,7 +119,7 @@ func (d *demo) configure(transits, remotes, hub string) (file string, err error)
 	}
 	hosts = append(hosts, fmt.Sprintf("%s: %q", queueHost, d.bot.queue.Address()))
 	text := strings.NewReplacer("TRANSITS", transits, "REMOTES", remotes, "HUB", hub, "HOSTS", strings.Join(hosts, "\n      "),
-		"APP", string(botSource), "BOT", sumOf(d.bot.Token), "ADA", sumOf(d.ada.token)).Replace(demoConfig)
+		"APP", string(botSource), "BOT", sumOf(d.bot.Token), "ADA", sumOf(d.ada.token)).Replace(demoConfig + d.hubConfig)
 	file = filepath.Join(d.dir, "isogate.yaml")
 	return file, os.WriteFile(file, []byte(text), 0o600)
 }
@@ -141,10 +149,15 @@ gateway:
 sources:
   - {name: product/help-center, spiffe: spiffe://acme.isolated/help-center}
   - {name: APP, token_sha256: BOT}
-hub:
+consent: {lease: 10s}             # a laptop may be busy
+landings: {receipts: 1s}
+`
+
+// demoHubHost is the Hub's name, where it has one.
+const demoHubHost = "hub.acme.example"
+
+const demoHub = `hub:
   listen: HUB
   administrators:
     - {name: ada, token_sha256: ADA}
-consent: {lease: 10s}             # a laptop may be busy
-landings: {receipts: 1s}
 `

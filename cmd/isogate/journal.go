@@ -64,11 +64,16 @@ type journalFilter struct {
 	Transit     string `help:"Of this transit."`
 	Destination string `help:"To this destination."`
 	Decision    string `help:"released or refused."`
+	Purpose     string `help:"For this purpose."`
+	Label       string `help:"With a field of this label."`
+	Consent     string `placeholder:"ID" help:"By this consent, or about it."`
+	Pack        string `placeholder:"DIGEST" help:"Judged by this pack, or about it."`
 }
 
 func (f *journalFilter) filter() (journal.Filter, error) {
 	jf := journal.Filter{Kind: isogate.EntryKind(f.Kind), Source: isogate.Source(f.Source), Transit: isogate.Transit(f.Transit),
-		Destination: isogate.Destination(f.Destination), Decision: f.Decision}
+		Destination: isogate.Destination(f.Destination), Decision: f.Decision, Purpose: f.Purpose, Label: isogate.Label(f.Label),
+		Consent: isogate.EntryID(f.Consent), Pack: f.Pack}
 	var err error
 	if jf.Since, err = moment("since", f.Since); err != nil {
 		return jf, err
@@ -456,7 +461,7 @@ func (c *journalExportCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if c.Format == "jsonl" && (f.Kind != "" || f.Source != "" || f.Transit != "" || f.Destination != "" || f.Decision != "") {
+	if c.Format == "jsonl" && f != (journal.Filter{Since: f.Since, Before: f.Before}) {
 		return errors.New("what can be verified has no gaps: with --format jsonl select by --since and --before only, or use csv or ocsf")
 	}
 	r, _, err := c.open(e.Context)

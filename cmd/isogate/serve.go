@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/archive"
 	"github.com/isogate/isogate/internal/custody"
 	"github.com/isogate/isogate/internal/gateway"
 	"github.com/isogate/isogate/internal/http1"
@@ -30,6 +31,7 @@ import (
 	"github.com/isogate/isogate/internal/policy"
 	"github.com/isogate/isogate/internal/remote"
 	"github.com/isogate/isogate/internal/tenant"
+	"github.com/isogate/isogate/internal/trail"
 )
 
 // serveCmd runs the gateway.
@@ -73,6 +75,8 @@ type server struct {
 
 	keys    *tenant.Keyring
 	journal *journal.Journal
+	archive *archive.Archive // of the packs that were in force
+	trail   *trail.Trail     // what left, counted
 	gate    *gateway.Gateway
 	client  *http1.Client
 	custody *custody.Custody
@@ -98,10 +102,7 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 			s.release()
 		}
 	}()
-	if cfg.Hub.OIDC.Issuer != "" {
-		logger.Warn("hub.oidc is set, but this version's hub has no pages: it answers /healthz, /readyz and /metrics")
-	}
-	pack, err := loadPolicy(cfg.Pack)
+	pack, files, err := loadFiles(cfg.Pack)
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +115,10 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 		return nil, err
 	}
 	s.primary = s.keys.Primary()
+	if s.archive, err = archive.New(filepath.Join(cfg.State, "packs")); err != nil {
+		return nil, err
+	}
+	s.archivePack(files)
 	registry := prometheus.NewRegistry()
 	journalMetrics := journal.NewMetrics()
 	registry.MustRegister(journalMetrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -133,6 +138,9 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 		return nil, err
 	}
 	if err := raiseFloor(ctx, cfg, floor); err != nil {
+		return nil, err
+	}
+	if err := s.openTrail(ctx); err != nil {
 		return nil, err
 	}
 	metrics, err := gateway.NewMetrics(registry)
@@ -230,6 +238,8 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	go s.office.run(ledgerCtx)
 	keeper := make(chan error, 1)
 	go func() { keeper <- s.custody.Run(ledgerCtx) }()
+	counter := make(chan struct{})
+	go s.keepTrail(ledgerCtx, counter)
 	cutter := make(chan error, 1)
 	go func() { cutter <- s.gate.Run(ledgerCtx) }()
 
@@ -253,9 +263,13 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 			<-gctx.Done()
 			return s.health.Close()
 		})
+		g.Go(func() error {
+			s.office.welcome(gctx, s.logger)
+			return nil
+		})
 	}
 	g.Go(func() error { return giveBack(gctx, s.gate.Activity) })
-	g.Go(func() error { return failed(gctx, "the ledger", s.office.ran) })
+	g.Go(func() error { return failed(gctx, "the ledger or who may sit at the Hub", s.office.ran) })
 	g.Go(func() error { return failed(gctx, "what knows of the outside", keeper) })
 	g.Go(func() error {
 		for {
@@ -280,6 +294,7 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	s.client.CloseIdle()
 	stopLedger()
 	err = errors.Join(err, <-s.office.ran, <-cutter, <-keeper)
+	<-counter
 	stopJournal()
 	err = errors.Join(err, <-recorder)
 	return errors.Join(err, raiseFloor(context.WithoutCancel(ctx), s.cfg, 0), s.traces.stop(context.WithoutCancel(ctx)))
@@ -290,7 +305,7 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 //
 // promise: P10
 func (s *server) reload() {
-	pack, err := loadPolicy(s.cfg.Pack)
+	pack, files, err := loadFiles(s.cfg.Pack)
 	var certs *certificates
 	if err == nil {
 		certs, err = s.certs.again(s.now())
@@ -315,6 +330,9 @@ func (s *server) reload() {
 	}
 	if err == nil { // before the rules: what they let out is sealed for these
 		err = s.swapLandings(pack.Plan())
+	}
+	if err == nil { // before it judges anything
+		s.archivePack(files)
 	}
 	if err != nil {
 		s.logger.Error("not reloaded; what was in force stays in force", slog.Any("error", err))
@@ -459,6 +477,12 @@ func (s *server) release() {
 			_ = l.Close()
 		}
 	}
+	if s.archive != nil {
+		_ = s.archive.Close()
+	}
+	if s.trail != nil {
+		_ = s.trail.Close()
+	}
 	if s.journal != nil {
 		if err := s.journal.Close(); err != nil {
 			s.logger.Error("the journal did not close well", slog.Any("error", err))
@@ -494,11 +518,30 @@ func openKeys(cfg *config, now time.Time) (_ *tenant.Keyring, created bool, err 
 
 // loadPolicy loads a pack; its error lists every mistake, one a line.
 func loadPolicy(dir string) (*policy.Pack, error) {
-	pack, err := policy.Load(dir)
-	if err != nil {
-		return nil, fmt.Errorf("the pack does not load:\n%w\nnext: isogate pack check %s", err, dir)
+	pack, _, err := loadFiles(dir)
+	return pack, err
+}
+
+// loadFiles is loadPolicy that also returns the files that the pack is of.
+func loadFiles(dir string) (*policy.Pack, *policy.Files, error) {
+	files, err := policy.ReadFiles(dir)
+	var pack *policy.Pack
+	if err == nil {
+		pack, err = files.Load()
 	}
-	return pack, nil
+	if err != nil {
+		return nil, nil, fmt.Errorf("the pack does not load:\n%w\nnext: isogate pack check %s", err, dir)
+	}
+	return pack, files, nil
+}
+
+// archivePack keeps a pack that is about to judge. A gateway that cannot keep it
+// goes on all the same: what it lets out is judged and recorded as before, with the
+// pack's digest, and a full disk must not stop what is allowed to leave.
+func (s *server) archivePack(files *policy.Files) {
+	if _, err := s.archive.Put(files); err != nil {
+		s.logger.Error("the pack was not archived; entries that it judges can be explained from version control alone", slog.String("pack", files.Digest()), slog.Any("error", err))
+	}
 }
 
 func addr(l net.Listener) string {

@@ -1,7 +1,15 @@
-// Package access says who may sit at the Hub, and what they may do there.
+// Package access says who may sit at the Hub, and what they may do there: people and
+// their roles, how they prove who they are, and for how long that holds.
+//
+// All of it but the configuration is the fold of the journal's admin entries: an act
+// is recorded, and every gateway of the tenant that follows the journal knows it.
+// Secrets are there as SHA-256 only.
+//
+// promise: P15
 package access
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -23,6 +31,14 @@ const (
 
 // Roles are all of them, the least first.
 var Roles = []Role{Viewer, Auditor, Operator, PolicyAuthor, PolicyApprover, ConsentAdministrator, Owner}
+
+// ParseRole reads the name of a role.
+func ParseRole(s string) (Role, error) {
+	if r := Role(s); slices.Contains(Roles, r) {
+		return r, nil
+	}
+	return "", fmt.Errorf("unknown role %.40q; use some of %v", s, Roles)
+}
 
 // Right is what a page or an operation needs of whoever asks. Nobody has the
 // zero value: what does not say what it needs is for nobody.
@@ -51,6 +67,19 @@ func (r Right) String() string {
 	return rightNames[r]
 }
 
+// Rights are all of them.
+var Rights = []Right{Read, Values, Export, Decide, Propose, Approve, Operate, Own}
+
+// ParseRight reads the name of a right.
+func ParseRight(s string) (Right, error) {
+	for _, r := range Rights {
+		if r.String() == s {
+			return r, nil
+		}
+	}
+	return 0, fmt.Errorf("unknown right %.40q; use some of %v", s, Rights)
+}
+
 // rights is the whole table of who may do what. That an owner does not approve
 // policy, and that nobody approves what they proposed, keeps two people at every change of it.
 var rights = map[Role][]Right{
@@ -73,9 +102,21 @@ type Visitor struct {
 	Roles    []Role    // at this moment
 	Session  string    // names the session, and is no secret; "" for a token
 	Proved   time.Time // when they last proved who they are; zero for a token
+	// Only are the rights of the API token that they came with, nil with anything else:
+	// what a token leaves out, its person's roles do not give back.
+	Only []Right
 }
 
 // May reports whether one of the visitor's roles gives a right.
 func (v Visitor) May(right Right) bool {
+	if v.Only != nil && !slices.Contains(v.Only, right) {
+		return false
+	}
 	return slices.ContainsFunc(v.Roles, func(r Role) bool { return r.May(right) })
+}
+
+// Fresh reports whether the visitor has proved who they are within a span. Who comes
+// with a token never has.
+func (v Visitor) Fresh(now time.Time, within time.Duration) bool {
+	return !v.Proved.IsZero() && now.Sub(v.Proved) < within
 }

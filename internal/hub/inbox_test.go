@@ -47,7 +47,7 @@ func TestInbox(t *testing.T) {
 	s.get("/consents").says(200, "not known").silent("unused over 30 days")
 
 	// What lapsed meanwhile waits no more.
-	s.get("/consents/" + string(second.ID)).says(200, "Nobody answered it in time")
+	s.get("/consents/"+string(second.ID)).says(200, "Nobody answered it in time")
 }
 
 // TestWhoMayReadMayNotDecide: a viewer sees everything and has nothing to act with.

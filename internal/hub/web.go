@@ -92,6 +92,9 @@ func (h *Hub) newPages() error {
 	for i := range pages {
 		h.pages.HandleFunc(pages[i].pattern, h.servePage(&pages[i]))
 	}
+	for i := range doors {
+		h.pages.HandleFunc(doors[i].pattern, h.serveDoor(&doors[i]))
+	}
 	h.pages.Handle("GET /assets/", h.assets)
 	h.pages.HandleFunc("/", h.servePage(&page{pattern: "/", need: access.Read, stale: true, do: (*Hub).noSuchPage}))
 	return nil

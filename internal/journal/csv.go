@@ -1,13 +1,11 @@
 package journal
 
 import (
-	"context"
-	"encoding/csv"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/isogate/isogate"
 )
@@ -17,23 +15,6 @@ import (
 var csvColumns = []string{"id", "seq", "time", "tenant", "kind", "stage", "of", "source", "purpose", "transit", "remote", "destination",
 	"method", "url", "pack", "consent", "decision", "reason", "streamed", "fields", "bytes_in", "bytes_out", "digest_in", "digest_out",
 	"tls", "status", "duration_us", "actor", "act", "detail"}
-
-// ExportCSV writes the entries that the filter selects as CSV (RFC 4180) with a
-// line of column names. A cell that a spreadsheet could take for a formula gets an
-// apostrophe before it. It is for reading; only [Reader.Export] can be verified.
-func (r *Reader) ExportCSV(ctx context.Context, w io.Writer, f Filter) error {
-	out := csv.NewWriter(w)
-	out.UseCRLF = true
-	if err := out.Write(csvColumns); err != nil {
-		return err
-	}
-	err := r.scan(ctx, f, func(e *isogate.Entry) error { return out.Write(csvRow(*e)) })
-	out.Flush()
-	if err == nil {
-		err = out.Error()
-	}
-	return err
-}
 
 func csvRow(e isogate.Entry) []string {
 	fields := make([]string, len(e.Fields))
@@ -63,11 +44,21 @@ func csvRow(e isogate.Entry) []string {
 	return row
 }
 
-// inert keeps a spreadsheet from computing a cell: = + - @, tab and CR begin
-// formulas (OWASP, CSV injection).
+// inert keeps a spreadsheet from computing a cell (OWASP, CSV injection): = + - @
+// begin formulas, also in their full-width forms, which spreadsheets in East Asian
+// languages take for the same, and tab, CR and LF may be dropped before one. So may
+// white space, and characters that do not show.
 func inert(cell string) string {
-	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
-		return "'" + cell
+	for i, r := range cell {
+		switch {
+		case strings.ContainsRune("=+-@\t\r\n＝＋－＠\u2212\ufe62\ufe63\ufe66\ufe6b", r):
+			return "'" + cell
+		case i == 0 && (r == '\'' || r == '"'):
+			// One that a spreadsheet could take for its own mark, and so not show.
+			return "'" + cell
+		case !unicode.IsSpace(r) && unicode.IsPrint(r):
+			return cell
+		}
 	}
 	return cell
 }

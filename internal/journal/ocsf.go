@@ -2,230 +2,160 @@ package journal
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
-	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/isogate/isogate"
 )
 
-// OCSF's version, class and the numbers of the values used of it
-// (https://schema.ocsf.io/1.3.0/classes/http_activity).
+// OCSF's version and the numbers of the values used of it
+// (https://schema.ocsf.io/1.5.0). testdata/ocsf-1.5.0.json has what it asks of the
+// classes used, and a test holds every kind of event against that.
 const (
-	ocsfVersion      = "1.3.0"
-	ocsfCategory     = 4    // Network Activity
-	ocsfClass        = 4002 // HTTP Activity
-	ocsfUnknown      = 0
-	ocsfOther        = 99
-	ocsfInformation  = 1 // severity
-	ocsfLow          = 2
-	ocsfAllowed      = 1 // action, disposition
-	ocsfDenied       = 2 // action; disposition 2 is Blocked
-	ocsfSuccess      = 1 // status
-	ocsfFailure      = 2
-	ocsfConfidential = 2
+	ocsfVersion = "1.5.0"
+
+	ocsfUnknown     = 0
+	ocsfOther       = 99
+	ocsfInformation = 1 // severity
+	ocsfLow         = 2
+	ocsfHigh        = 4
+	ocsfAllowed     = 1 // action, disposition
+	ocsfDenied      = 2 // action; disposition 2 is Blocked
+	ocsfDetected    = 15
+	ocsfSuccess     = 1 // status
+	ocsfFailure     = 2
 )
 
-var ocsfActivities = map[string]int{"CONNECT": 1, "DELETE": 2, "GET": 3, "HEAD": 4, "OPTIONS": 5, "POST": 6, "PUT": 7, "TRACE": 8}
-
-// ocsfCategories maps the first segment of a label to OCSF's categories of data.
-var ocsfCategories = map[string]struct {
-	id   int
-	name string
-}{
-	"personal": {1, "Personal"}, "ugc": {1, "Personal"}, "identifier": {1, "Personal"}, "usage": {1, "Personal"},
-	"billing": {3, "Financial"}, "corporate": {4, "Business"}, "legal": {4, "Business"}, "security": {6, "Security"},
+type ocsfClass struct {
+	uid, category      int
+	name, categoryName string
 }
 
-type ocsfNamed struct {
-	Name string `json:"name"`
-}
+var (
+	ocsfHTTP    = ocsfClass{4002, 4, "HTTP Activity", "Network Activity"}
+	ocsfFinding = ocsfClass{2006, 2, "Data Security Finding", "Findings"}
+	ocsfEntity  = ocsfClass{3004, 3, "Entity Management", "Identity & Access Management"}
+	ocsfAPI     = ocsfClass{6003, 6, "API Activity", "Application Activity"}
+)
 
+// ocsfEvent is what events of every class have.
 type ocsfEvent struct {
-	ActivityID     int                 `json:"activity_id"`
-	ActivityName   string              `json:"activity_name,omitempty"`
-	CategoryUID    int                 `json:"category_uid"`
-	ClassUID       int                 `json:"class_uid"`
-	TypeUID        int                 `json:"type_uid"`
-	SeverityID     int                 `json:"severity_id"`
-	Time           int64               `json:"time"` // milliseconds
-	Duration       int64               `json:"duration,omitempty"`
-	StatusID       int                 `json:"status_id"`
-	StatusDetail   string              `json:"status_detail,omitempty"`
-	ActionID       int                 `json:"action_id"`
-	DispositionID  int                 `json:"disposition_id"`
-	Metadata       ocsfMetadata        `json:"metadata"`
-	Request        ocsfRequest         `json:"http_request"`
-	Response       *ocsfResponse       `json:"http_response,omitempty"`
-	Source         ocsfNamed           `json:"src_endpoint"`
-	Destination    ocsfNamed           `json:"dst_endpoint"`
-	Traffic        *ocsfTraffic        `json:"traffic,omitempty"`
-	TLS            *ocsfTLS            `json:"tls,omitempty"`
-	Classification *ocsfClassification `json:"data_classification,omitempty"`
-	Unmapped       ocsfUnmapped        `json:"unmapped"`
+	ActivityID   int          `json:"activity_id"`
+	ActivityName string       `json:"activity_name,omitempty"`
+	CategoryUID  int          `json:"category_uid"`
+	CategoryName string       `json:"category_name"`
+	ClassUID     int          `json:"class_uid"`
+	ClassName    string       `json:"class_name"`
+	TypeUID      int          `json:"type_uid"`
+	SeverityID   int          `json:"severity_id"`
+	Time         int64        `json:"time"` // milliseconds
+	Message      string       `json:"message,omitempty"`
+	StatusID     int          `json:"status_id"`
+	StatusDetail string       `json:"status_detail,omitempty"`
+	Metadata     ocsfMetadata `json:"metadata"`
 }
 
 type ocsfMetadata struct {
-	Version  string   `json:"version"`
-	Profiles []string `json:"profiles"`
-	Product  struct {
-		Name       string `json:"name"`
-		VendorName string `json:"vendor_name"`
-	} `json:"product"`
-	UID            isogate.EntryID `json:"uid"`
+	Version        string          `json:"version"`
+	Profiles       []string        `json:"profiles,omitempty"`
+	Product        ocsfProduct     `json:"product"`
+	UID            string          `json:"uid"`
 	Sequence       uint64          `json:"sequence"`
 	TenantUID      isogate.Tenant  `json:"tenant_uid"`
 	CorrelationUID isogate.EntryID `json:"correlation_uid,omitempty"`
 }
 
-type ocsfRequest struct {
-	Method string  `json:"http_method,omitempty"`
-	URL    ocsfURL `json:"url"`
+type ocsfProduct struct {
+	Name       string `json:"name"`
+	VendorName string `json:"vendor_name"`
 }
 
-type ocsfURL struct {
-	Path string `json:"path"`
+// ocsfNamed is an object of which we know the name alone.
+type ocsfNamed struct {
+	Name string `json:"name"`
 }
 
-type ocsfResponse struct {
-	Code int `json:"code"`
-}
+// named gives what has no name one: OCSF asks each such object for one.
+func named(s string) ocsfNamed { return ocsfNamed{orUnknown(s)} }
 
-type ocsfTraffic struct {
-	BytesOut int64 `json:"bytes_out"`
-}
-
-type ocsfTLS struct {
-	Version string `json:"version"`
-}
-
-type ocsfClassification struct {
-	CategoryID        int    `json:"category_id"`
-	Category          string `json:"category"`
-	ConfidentialityID int    `json:"confidentiality_id"`
-	ClassifierDetails struct {
-		Name string `json:"name"`
-		Type string `json:"type"`
-	} `json:"classifier_details"`
-	Policy struct {
-		Name string `json:"name"`
-		UID  string `json:"uid,omitempty"`
-	} `json:"policy"`
-}
-
-// ocsfUnmapped is what OCSF has no attribute for.
-type ocsfUnmapped struct {
-	Stage     isogate.Stage   `json:"stage,omitempty"`
-	Purpose   string          `json:"purpose,omitempty"`
-	Transit   isogate.Transit `json:"transit,omitempty"`
-	Consent   isogate.EntryID `json:"consent,omitempty"`
-	DigestIn  string          `json:"digest_in,omitempty"`
-	DigestOut string          `json:"digest_out,omitempty"`
-	Fields    []isogate.Field `json:"fields,omitempty"`
-}
-
-// ExportOCSF writes the egress entries that the filter selects as OCSF events of
-// the class HTTP Activity with the profiles data_classification and
-// security_control, one JSON object per line. Other kinds of entries are no HTTP
-// and left out. It is for event stores; only [Reader.Export] can be verified.
-func (r *Reader) ExportOCSF(ctx context.Context, w io.Writer, f Filter) error {
-	if f.Kind == "" {
-		f.Kind = isogate.KindEgress
+func orUnknown(s string) string {
+	if s == "" {
+		return "unknown"
 	}
-	out := bufio.NewWriter(w)
-	enc := json.NewEncoder(out)
-	enc.SetEscapeHTML(false)
-	err := r.scan(ctx, f, func(e *isogate.Entry) error {
-		if e.Kind != isogate.KindEgress {
-			return nil
-		}
-		for i := range e.Closes { // an event has one response
-			one := *e
-			one.ID = isogate.EntryID(fmt.Sprintf("%s-%d", e.ID, i+1))
-			one.Of, one.Status, one.DurationUS, one.Closes = e.Closes[i].Of, e.Closes[i].Status, e.Closes[i].DurationUS, nil
-			if err := enc.Encode(ocsf(one)); err != nil {
-				return err
-			}
-		}
-		if len(e.Closes) > 0 {
-			return nil
-		}
-		return enc.Encode(ocsf(*e))
-	})
-	if err != nil {
-		return err
-	}
-	return out.Flush()
+	return s
 }
 
-func ocsf(e isogate.Entry) ocsfEvent {
-	v := ocsfEvent{CategoryUID: ocsfCategory, ClassUID: ocsfClass, SeverityID: ocsfInformation, Time: e.Time.UnixMilli(),
-		Duration: e.DurationUS / 1000, StatusDetail: e.Reason, Request: ocsfRequest{e.Method, ocsfURL{e.URL}},
-		Source: ocsfNamed{string(e.Source)}, Destination: ocsfNamed{string(e.Destination)},
-		Unmapped: ocsfUnmapped{e.Stage, e.Purpose, e.Transit, e.Consent, e.DigestIn, e.DigestOut, e.Fields}}
-	v.ActivityID = ocsfActivities[e.Method]
-	if v.ActivityID == ocsfUnknown && e.Method != "" {
-		v.ActivityID, v.ActivityName = ocsfOther, e.Method
-	}
-	v.TypeUID = ocsfClass*100 + v.ActivityID
-	if e.Stage == isogate.StageRefused {
-		v.StatusID, v.SeverityID, v.ActionID, v.DispositionID = ocsfFailure, ocsfLow, ocsfDenied, ocsfDenied
-	} else {
-		v.ActionID, v.DispositionID = ocsfAllowed, ocsfAllowed
-	}
-	v.Metadata = ocsfMetadata{Version: ocsfVersion, Profiles: []string{"data_classification", "security_control"},
-		UID: e.ID, Sequence: e.Seq, TenantUID: e.Tenant, CorrelationUID: e.Of}
-	v.Metadata.Product.Name, v.Metadata.Product.VendorName = "Isogate", "Isogate"
-	if e.Stage == isogate.StageOpened {
+// ocsfUser is a person or a part of the system that acts.
+type ocsfUser struct {
+	User ocsfNamed `json:"user"`
+}
+
+// event is an event of a class about an entry. uid tells several events of one entry
+// apart; "" is the first.
+func (c ocsfClass) event(e *isogate.Entry, activity int, uid string) ocsfEvent {
+	v := ocsfEvent{ActivityID: activity, CategoryUID: c.category, CategoryName: c.categoryName, ClassUID: c.uid, ClassName: c.name,
+		TypeUID: c.uid*100 + activity, SeverityID: ocsfInformation, Time: e.Time.UnixMilli(), StatusDetail: e.Reason,
+		Metadata: ocsfMetadata{Version: ocsfVersion, Product: ocsfProduct{"Isogate", "Isogate"}, UID: string(e.ID), Sequence: e.Seq, TenantUID: e.Tenant}}
+	if uid != "" {
+		v.Metadata.UID += "-" + uid
 		v.Metadata.CorrelationUID = e.ID
-	}
-	if e.Remote != "" && e.Destination == "" {
-		v.Destination.Name = e.Remote
-	}
-	if e.Status != 0 {
-		v.Response = &ocsfResponse{e.Status}
-		v.StatusID = ocsfSuccess
-		if e.Status >= 400 {
-			v.StatusID = ocsfFailure
-		}
-	}
-	if e.BytesOut > 0 {
-		v.Traffic = &ocsfTraffic{e.BytesOut}
-	}
-	if e.TLS != "" {
-		v.TLS = &ocsfTLS{e.TLS}
-	}
-	if len(e.Fields) > 0 {
-		v.Classification = classification(e)
 	}
 	return v
 }
 
-// classification is the category of all fields together: one that they share, or
-// Other with the names of those they have.
-func classification(e isogate.Entry) *ocsfClassification {
-	c := &ocsfClassification{ConfidentialityID: ocsfConfidential}
-	names := map[string]int{}
-	for _, f := range e.Fields {
-		first, _, _ := strings.Cut(string(f.Label), ".")
-		if cat, ok := ocsfCategories[first]; ok {
-			names[cat.name] = cat.id
-		} else {
-			names["Other"] = ocsfOther
+// WriteOCSF writes entries as OCSF events, one JSON object per line. Every entry has
+// at least one event: egress HTTP Activity, and a Data Security Finding where it was
+// refused for what it carried; what changed by an act Entity Management, and API
+// Activity where a person did it who had signed in; an overdue or broken receipt a
+// finding. Events never have a value of a payload. They are for event stores; only
+// [Reader.Export] can be verified.
+func WriteOCSF(w io.Writer, entries iter.Seq2[isogate.Entry, error]) error {
+	out := bufio.NewWriter(w)
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	for e, err := range entries {
+		if err != nil {
+			return err
+		}
+		for _, event := range ocsfEvents(&e) {
+			if err := enc.Encode(event); err != nil {
+				return err
+			}
 		}
 	}
-	sorted := slices.Sorted(maps.Keys(names))
-	c.Category, c.CategoryID = strings.Join(sorted, ", "), ocsfOther
-	if len(sorted) == 1 {
-		c.CategoryID = names[sorted[0]]
-	}
-	c.ClassifierDetails.Name, c.ClassifierDetails.Type = "contract", "Rule"
-	c.Policy.Name, c.Policy.UID = string(e.Transit), e.Pack
-	return c
+	return out.Flush()
 }
 
-func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
+// ocsfEvents are the events of an entry.
+func ocsfEvents(e *isogate.Entry) (events []any) {
+	if e.Kind == isogate.KindEgress {
+		for i := range e.Closes { // an event has one response
+			events = append(events, ocsfClosing(e, i))
+		}
+		if len(e.Closes) == 0 {
+			events = append(events, ocsfExchange(e, ""))
+		}
+		if stopped(e) {
+			events = append(events, ocsfStopped(e))
+		}
+		return events
+	}
+	if e.Kind == isogate.KindLanding {
+		if f := ocsfOutside(e); f != nil {
+			events = append(events, *f)
+		}
+	}
+	api := ocsfCall(e)
+	if len(events) == 0 && (api == nil || changes(e)) {
+		events = append(events, ocsfChange(e))
+	}
+	if api != nil {
+		events = append(events, *api)
+	}
+	return events
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

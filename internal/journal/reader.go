@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -296,6 +297,13 @@ type Filter struct {
 	Decision      string
 	Kind          isogate.EntryKind
 	Stage         isogate.Stage
+	Purpose       string
+	Remote        string
+	Consent       isogate.EntryID
+	Pack          string // digest
+	Actor, Act    string
+	// Label is that of one of an entry's fields.
+	Label isogate.Label
 	// Newest gives the newest entries first.
 	Newest bool
 	// After continues a list behind the entry it ended with.
@@ -326,7 +334,8 @@ func (r *Reader) List(ctx context.Context, f Filter) ([]isogate.Entry, error) {
 func (f *Filter) members() (needles [][]byte) {
 	for _, c := range []struct{ member, value string }{
 		{"source", string(f.Source)}, {"transit", string(f.Transit)}, {"destination", string(f.Destination)},
-		{"decision", f.Decision}, {"kind", string(f.Kind)}, {"stage", string(f.Stage)},
+		{"decision", f.Decision}, {"kind", string(f.Kind)}, {"stage", string(f.Stage)}, {"purpose", f.Purpose}, {"remote", f.Remote},
+		{"consent", string(f.Consent)}, {"pack", f.Pack}, {"actor", f.Actor}, {"act", f.Act}, {"label", string(f.Label)},
 	} {
 		if c.value != "" {
 			needles = append(needles, appendMember(nil, c.member, c.value))
@@ -339,7 +348,10 @@ func (f *Filter) members() (needles [][]byte) {
 func (f *Filter) selects(e *isogate.Entry) bool {
 	return (f.Source == "" || f.Source == e.Source) && (f.Transit == "" || f.Transit == e.Transit) &&
 		(f.Destination == "" || f.Destination == e.Destination) && (f.Decision == "" || f.Decision == e.Decision) &&
-		(f.Kind == "" || f.Kind == e.Kind) && (f.Stage == "" || f.Stage == e.Stage)
+		(f.Kind == "" || f.Kind == e.Kind) && (f.Stage == "" || f.Stage == e.Stage) && (f.Purpose == "" || f.Purpose == e.Purpose) &&
+		(f.Remote == "" || f.Remote == e.Remote) && (f.Consent == "" || f.Consent == e.Consent) && (f.Pack == "" || f.Pack == e.Pack) &&
+		(f.Actor == "" || f.Actor == e.Actor) && (f.Act == "" || f.Act == e.Act) &&
+		(f.Label == "" || slices.ContainsFunc(e.Fields, func(x isogate.Field) bool { return x.Label == f.Label }))
 }
 
 // scanPage is how many rows a scan reads at a time: so many are read for nothing

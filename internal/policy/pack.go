@@ -42,12 +42,11 @@ func Load(dir string) (*Pack, error) { return load(dir, time.Time{}) }
 func Check(dir string, now time.Time) (*Pack, error) { return load(dir, now) }
 
 func load(dir string, now time.Time) (*Pack, error) {
-	var found findings
-	files, err := readFiles(dir, &found)
+	files, err := ReadFiles(dir)
 	if err != nil {
 		return nil, err
 	}
-	return compile(files, found, now)
+	return compile(files.list, files.found, now)
 }
 
 // compile makes a pack of its files. found is what reading them has shown.

@@ -5,15 +5,23 @@ package browsertest
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/chromedp/cdproto/audits"
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 )
 
@@ -29,15 +37,34 @@ type TB interface {
 // patience bounds one step: a machine that also compiles is slow.
 const patience = time.Minute
 
-// Browser is one browser with one page.
+// Browser is one window of a browser, with one page. Cookies and what it remembers are
+// its own.
 type Browser struct {
-	tb  TB
-	ctx context.Context //nolint:containedctx // chromedp keeps its browser in one
+	tb      TB
+	ctx     context.Context      //nolint:containedctx // chromedp keeps its browser in one
+	profile cdp.BrowserContextID // "" is the browser's own
+	*watch
+}
+
+// Options is what a browser is told about the world.
+type Options struct {
+	// Hosts are names, and where they are: "hub.example:443" at "127.0.0.1:4711". Other
+	// names are not resolved at all, so that nobody outside is asked.
+	Hosts map[string]string
+	// Trust are certificates of servers, or of who issued them, that are taken although no
+	// authority of the machine knows them.
+	Trust []*x509.Certificate
 }
 
 // Start starts a browser that ends with the test. Where there is none, the test says
 // that it was skipped.
 func Start(tb TB) *Browser {
+	tb.Helper()
+	return StartIn(tb, Options{})
+}
+
+// StartIn starts a browser as Start does, in a world of its own.
+func StartIn(tb TB, o Options) *Browser {
 	tb.Helper()
 	program := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -52,13 +79,18 @@ func Start(tb TB) *Browser {
 	options := append(chromedp.DefaultExecAllocatorOptions[:], //nolint:gocritic // a new list is what is wanted
 		chromedp.ExecPath(program), chromedp.UserDataDir(tb.TempDir()), chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("no-proxy-server", true),
-		chromedp.Flag("disable-dev-shm-usage", true), chromedp.WSURLReadTimeout(patience))
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.WSURLReadTimeout(patience),
+		chromedp.Flag("host-resolver-rules", o.rules()), chromedp.Flag("lang", "en-GB"),
+		chromedp.Flag("enable-blink-features", "ComputedAccessibilityInfo")) // names and roles as assistive technology has them
+	if keys := o.keys(); keys != "" {
+		options = append(options, chromedp.Flag("ignore-certificate-errors-spki-list", keys))
+	}
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // it refuses to be root otherwise
 	}
 	allocated, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, cancel := chromedp.NewContext(allocated)
-	b := &Browser{tb: tb, ctx: ctx}
+	ctx, cancel := chromedp.NewContext(allocated, chromedp.WithErrorf(silent))
+	b := &Browser{tb: tb, ctx: ctx, watch: newWatch()}
 	tb.Cleanup(func() {
 		_ = chromedp.Cancel(ctx) // waits until the process has ended, which writes to its profile
 		cancel()
@@ -68,7 +100,75 @@ func Start(tb TB) *Browser {
 	if err := chromedp.Run(ctx); err != nil {
 		tb.Fatalf("the browser does not start: %v", err)
 	}
+	b.begin()
 	return b
+}
+
+// Window opens another window, which shares nothing with this one but the process: it
+// is another person's. It ends with the test that it is given, and tells that one.
+func (b *Browser) Window(tb TB) *Browser {
+	tb.Helper()
+	var id target.ID
+	var profile cdp.BrowserContextID
+	b.Do("open a window", chromedp.ActionFunc(func(ctx context.Context) (err error) {
+		ctx = cdp.WithExecutor(ctx, chromedp.FromContext(ctx).Browser)
+		if profile, err = target.CreateBrowserContext().Do(ctx); err != nil {
+			return err
+		}
+		id, err = target.CreateTarget("about:blank").WithBrowserContextID(profile).WithNewWindow(true).Do(ctx)
+		return err
+	}))
+	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithTargetID(id), chromedp.WithErrorf(silent))
+	w := &Browser{tb: tb, ctx: ctx, profile: profile, watch: newWatch()}
+	tb.Cleanup(func() {
+		cancel()
+		b.Do("close the window", chromedp.ActionFunc(func(ctx context.Context) error {
+			return target.DisposeBrowserContext(profile).Do(cdp.WithExecutor(ctx, chromedp.FromContext(ctx).Browser))
+		}))
+	})
+	if err := chromedp.Run(ctx); err != nil {
+		tb.Fatalf("the window does not open: %v", err)
+	}
+	w.begin()
+	return w
+}
+
+// For is the same window for a part of the test, which hears what goes wrong in it.
+func (b *Browser) For(tb TB) *Browser {
+	c := *b
+	c.tb = tb
+	return &c
+}
+
+// silent takes what chromedp says of events that it does not know; what fails is returned.
+func silent(string, ...any) {}
+
+// begin has the window tell what goes wrong in it, and be in front for itself: the
+// focus is seen in each window.
+func (b *Browser) begin() {
+	b.tb.Helper()
+	chromedp.ListenTarget(b.ctx, b.heard)
+	b.Do("begin", log.Enable(), audits.Enable(), network.Enable(), emulation.SetFocusEmulationEnabled(true))
+}
+
+// rules are Chromium's for names.
+func (o Options) rules() string {
+	var rules []string
+	for name, at := range o.Hosts {
+		rules = append(rules, "MAP "+name+" "+at)
+	}
+	slices.Sort(rules)
+	return strings.Join(append(rules, "MAP * ~NOTFOUND", "EXCLUDE localhost", "EXCLUDE 127.0.0.1"), ",")
+}
+
+// keys are the SHA-256 of the trusted certificates' public keys, as Chromium has them.
+func (o Options) keys() string {
+	var keys []string
+	for _, c := range o.Trust {
+		sum := sha256.Sum256(c.RawSubjectPublicKeyInfo)
+		keys = append(keys, base64.StdEncoding.EncodeToString(sum[:]))
+	}
+	return strings.Join(keys, ",")
 }
 
 // Do does steps, one after another.
@@ -93,118 +193,4 @@ func (b *Browser) look() string {
 		return err.Error()
 	}
 	return text
-}
-
-// Open opens a page and waits until it is there. The answer is its status.
-func (b *Browser) Open(url string) int {
-	b.tb.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	response, err := chromedp.RunResponse(ctx, chromedp.Navigate(url))
-	if err != nil {
-		b.tb.Fatalf("open %s: %v", url, err)
-	}
-	return int(response.Status)
-}
-
-// Reload loads the page anew.
-func (b *Browser) Reload() {
-	b.tb.Helper()
-	b.Do("reload", chromedp.Reload())
-}
-
-// Back goes back in the history, as the button does, until the page is at url.
-func (b *Browser) Back(url string) {
-	b.tb.Helper()
-	// A page may come back from memory, of which the browser tells nothing.
-	b.Script(`history.back(); ""`)
-	for deadline := time.Now().Add(patience); ; {
-		if at := b.Script(`document.readyState + " " + document.location.href`); at == "complete "+url {
-			return
-		}
-		if time.Now().After(deadline) {
-			b.tb.Fatalf("back: the page is %s", b.look())
-		}
-	}
-}
-
-// Fill types into the field that a CSS selector finds, and sends its form. It waits
-// for the page that comes.
-func (b *Browser) Fill(selector, text string) {
-	b.tb.Helper()
-	b.Do("fill "+selector, chromedp.WaitVisible(selector), chromedp.SendKeys(selector, text))
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	if _, err := chromedp.RunResponse(ctx, chromedp.Submit(selector)); err != nil {
-		b.tb.Fatalf("send the form of %s: %v; the page is: %s", selector, err, b.look())
-	}
-}
-
-// Text is what a person reads on the page.
-func (b *Browser) Text() string {
-	b.tb.Helper()
-	return b.Script(`document.body.innerText`)
-}
-
-// Source is the document as the browser has it.
-func (b *Browser) Source() string {
-	b.tb.Helper()
-	return b.Script(`document.documentElement.outerHTML`)
-}
-
-// Number is what a script says.
-func (b *Browser) Number(script string) float64 {
-	b.tb.Helper()
-	var n float64
-	b.Do(script, chromedp.Evaluate(script, &n))
-	return n
-}
-
-// Script is what a script says, as text.
-func (b *Browser) Script(script string) string {
-	b.tb.Helper()
-	var s string
-	b.Do(script, chromedp.Evaluate(script, &s))
-	return s
-}
-
-// Cookies are the page's, as "name HttpOnly Secure SameSite" with what does not
-// hold left out.
-func (b *Browser) Cookies() (out []string) {
-	b.tb.Helper()
-	b.Do("read the cookies", chromedp.ActionFunc(func(ctx context.Context) error {
-		all, err := network.GetCookies().Do(ctx)
-		for _, c := range all {
-			parts := []string{c.Name}
-			if c.HTTPOnly {
-				parts = append(parts, "HttpOnly")
-			}
-			if c.Secure {
-				parts = append(parts, "Secure")
-			}
-			out = append(out, strings.Join(append(parts, string(c.SameSite)), " "))
-		}
-		return err
-	}))
-	return out
-}
-
-// Look is how somebody looks at the page: the width of their screen in CSS pixels,
-// and whether they prefer a dark one.
-func (b *Browser) Look(width, height int64, dark bool) {
-	b.tb.Helper()
-	scheme := "light"
-	if dark {
-		scheme = "dark"
-	}
-	b.Do("look", chromedp.EmulateViewport(width, height),
-		emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}))
-}
-
-// Picture is what is seen, as PNG.
-func (b *Browser) Picture() []byte {
-	b.tb.Helper()
-	var png []byte
-	b.Do("take a picture", chromedp.CaptureScreenshot(&png))
-	return png
 }

@@ -1,0 +1,52 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// known is somebody as a provider has just said who they are.
+type known struct {
+	Identity
+	name  string    // by the claim for names, checked; "" if it has none that can be used
+	roles []Role    // that their groups give them
+	proof time.Time // when they proved it to the provider; zero if it does not say
+}
+
+// signInBy begins the session of somebody whom the provider knows. Their name is the
+// one that their account has had here before, else that of the configuration, else
+// the one that the provider says: if nobody else has it.
+func (d *Desk) signInBy(ctx context.Context, k known, again Visitor) (string, error) {
+	state := d.State()
+	name, tied := d.people.subjects[k.Subject], true
+	if name == "" {
+		tied = false
+		if name = state.identities[k.Identity]; name == "" {
+			name = k.name
+		}
+		if _, is := d.people.people[name]; is {
+			return "", refused("name-taken", "the provider calls you %s, which is the name of an administrator of the configuration that is not tied to your account; whoever keeps the configuration adds oidc: SUBJECT there, if it is you", name)
+		}
+	}
+	if name == "" {
+		return "", refused("no-name", "the provider says no name of yours that could be used")
+	}
+	p, _ := state.Person(name)
+	p.Claimed, p.ClaimedAt = k.roles, d.cfg.Now()
+	if len(d.people.rolesOf(&p, d.cfg.Now())) == 0 {
+		// What it said before must not hold any longer than what it says now.
+		if before, there := state.Person(name); there && len(before.Claimed) > 0 && before.Identity == k.Identity {
+			if _, err := d.do(ctx, Act{What: RolesLost, Actor: Actor{name, ByOIDC}, Person: name, Identity: k.Identity}); err != nil {
+				return "", err
+			}
+		}
+		return "", refused("no-role", "nothing gives you a role here")
+	}
+	secret, err := d.begin(ctx, Act{Actor: Actor{name, ByOIDC}, Person: name, Identity: k.Identity, Claimed: slices.Clone(k.roles), Tied: tied, Proof: k.proof}, again)
+	if errors.Is(err, ErrNoEffect) {
+		return "", &Refusal{Code: "name-taken", Detail: err.Error()}
+	}
+	return secret, err
+}

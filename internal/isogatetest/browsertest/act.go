@@ -1,0 +1,157 @@
+package browsertest
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// findScript gives the element of one of the roles that has a name, for assistive
+// technology, the first that is shown; it becomes the focused one. A name that begins
+// with what is asked for is taken if none is the same.
+const findScript = `((roles, name) => {
+	const shown = e => e.checkVisibility({checkOpacity: false, checkVisibilityCSS: true}) && e.getClientRects().length > 0;
+	const named = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")].filter(e => shown(e) && roles.includes(e.computedRole));
+	const found = named.find(e => e.computedName === name) || named.find(e => e.computedName.startsWith(name));
+	if (!found) return "there is none; there are: " + named.map(e => e.computedRole + " “" + e.computedName + "”").join(", ");
+	if (found.disabled) return "it is disabled";
+	found.focus();
+	return document.activeElement === found ? "" : "it does not take the focus";
+})`
+
+var pressed = `["button", "link", "DisclosureTriangle", "tab", "summary"]`
+
+// focus focuses what a person would find by its name.
+func (b *Browser) focus(roles, name string) {
+	b.tb.Helper()
+	if wrong := b.Script(findScript + "(" + roles + ", " + strconv.Quote(name) + ")"); wrong != "" {
+		b.tb.Fatalf("find %q: %s\nthe page is: %s", name, wrong, b.look())
+	}
+}
+
+// Has reports whether somebody finds a button or a link of this name.
+func (b *Browser) Has(name string) bool {
+	b.tb.Helper()
+	return b.Script(findScript+"("+pressed+", "+strconv.Quote(name)+")") == ""
+}
+
+// Press goes to a button or a link by its name and presses Enter, and waits for the page that
+// comes. The answer is its status.
+func (b *Browser) Press(name string) int {
+	b.tb.Helper()
+	b.focus(pressed, name)
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	response, err := chromedp.RunResponse(ctx, chromedp.KeyEvent(kb.Enter))
+	if err != nil {
+		b.tb.Fatalf("press %q: %v; the page is: %s", name, err, b.look())
+	}
+	return int(response.Status)
+}
+
+// Touch presses what does not lead to another page.
+func (b *Browser) Touch(name string) {
+	b.tb.Helper()
+	b.focus(pressed, name)
+	b.Do("press "+name, chromedp.KeyEvent(kb.Enter))
+}
+
+// Tick presses the space bar on a box or a radio button of this name.
+func (b *Browser) Tick(name string) {
+	b.tb.Helper()
+	b.focus(`["checkbox", "radio", "switch"]`, name)
+	b.Do("tick "+name, chromedp.KeyEvent(" "))
+}
+
+// Type types into the field of this name, in place of what is there.
+func (b *Browser) Type(name, text string) {
+	b.tb.Helper()
+	b.focus(`["textbox", "searchbox", "spinbutton", "combobox", "Date", "DateTime", "generic"]`, name)
+	b.Script(`document.activeElement.select && document.activeElement.select(); ""`)
+	b.Do("type into "+name, chromedp.KeyEvent(kb.Delete), chromedp.KeyEvent(text))
+}
+
+// Set gives a field a value as a script would, for those that take no typing, as dates.
+func (b *Browser) Set(selector, value string) {
+	b.tb.Helper()
+	b.Do("set "+selector, chromedp.WaitReady(selector), chromedp.SetValue(selector, value))
+}
+
+// Choose chooses from a list by what is written there.
+func (b *Browser) Choose(name, option string) {
+	b.tb.Helper()
+	b.focus(`["combobox", "listbox", "ComboBoxSelect", "MenuListPopup"]`, name)
+	wrong := b.Script(`(option => { const e = document.activeElement, o = [...e.options].find(o => o.label === option || o.value === option);
+		if (!o) return "there are: " + [...e.options].map(o => o.label).join(", ");
+		e.value = o.value; e.dispatchEvent(new Event("input", {bubbles: true})); e.dispatchEvent(new Event("change", {bubbles: true})); return ""; })(` + strconv.Quote(option) + ")")
+	if wrong != "" {
+		b.tb.Fatalf("choose %q of %q: %s", option, name, wrong)
+	}
+}
+
+// Await waits until a script says true.
+func (b *Browser) Await(what, script string) {
+	b.tb.Helper()
+	b.Do("wait until "+what, chromedp.Poll(script, nil, chromedp.WithPollingTimeout(patience)))
+}
+
+// Where is the page's address.
+func (b *Browser) Where() string {
+	b.tb.Helper()
+	return b.Script(`document.location.href`)
+}
+
+// Download presses what gives a file, and is the file with the name it wants.
+func (b *Browser) Download(name string) (file, called string) {
+	b.tb.Helper()
+	dir := b.tb.TempDir()
+	b.Do("allow downloads", browser.SetDownloadBehavior(browser.SetDownloadBehaviorBehaviorAllowAndName).
+		WithDownloadPath(dir).WithEventsEnabled(true).WithBrowserContextID(b.profile))
+	b.Touch(name)
+	select {
+	case e := <-b.downloads:
+		if e.State != browser.DownloadProgressStateCompleted {
+			b.tb.Fatalf("download %q: %s", name, e.State)
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		file = filepath.Join(dir, e.GUID)
+		if _, err := os.Stat(file); err != nil {
+			b.tb.Fatalf("download %q: %v", name, err)
+		}
+		return file, b.names[e.GUID]
+	case <-time.After(patience):
+		b.tb.Fatalf("download %q: nothing came; the page is: %s", name, b.look())
+		return "", ""
+	}
+}
+
+// Cookie is the value of one of the page's cookies, or "".
+func (b *Browser) Cookie(name string) (value string) {
+	b.tb.Helper()
+	b.Do("read a cookie", chromedp.ActionFunc(func(ctx context.Context) error {
+		all, err := network.GetCookies().Do(ctx)
+		for _, c := range all {
+			if c.Name == name {
+				value = c.Value
+			}
+		}
+		return err
+	}))
+	return value
+}
+
+// Bring has the browser bring a cookie to a page, as an attacker who set it would have it.
+func (b *Browser) Bring(url, name, value string) {
+	b.tb.Helper()
+	b.Do("set a cookie", chromedp.ActionFunc(func(ctx context.Context) error {
+		return network.SetCookie(name, value).WithURL(url).Do(ctx)
+	}))
+}
