@@ -50,7 +50,7 @@ func (s *server) newOffice(pack *policy.Pack) (*office, error) {
 		return nil, err
 	}
 	h, err := hub.New(hub.Config{Tenant: s.cfg.Tenant, Ledger: o.ledger, Describe: describer{pack: o.pack.Load, now: s.now, sources: s.cfg.senders}.describe,
-		Desk: o.desk, URL: o.url, Custody: custodian{s.custody}, Logger: s.logger, Now: s.now})
+		Desk: o.desk, URL: o.url, Custody: custodian{s.custody}, Journal: s.journal, Packs: s.archive, Logger: s.logger, Now: s.now})
 	if err != nil {
 		return nil, err
 	}
