@@ -113,7 +113,7 @@ func (g *glances) look(body []byte, r *row) bool {
 			return g.no()
 		case shapes:
 			g.key = append(g.key, byte(at))
-			g.key = binary.AppendUvarint(g.key, uint64(n)) //nolint:gosec // never negative
+			g.key = binary.AppendUvarint(g.key, uint64(n))
 			g.key = append(g.key, value...)
 		case reads:
 			if !r.read(members[at].name, value) {
@@ -190,7 +190,7 @@ func (r *row) read(name string, value []byte) bool {
 	}
 	switch name {
 	case "seq":
-		r.seq = uint64(v) //nolint:gosec // never negative
+		r.seq = uint64(v)
 	case "bytes_in":
 		r.in = v
 	case "bytes_out":
