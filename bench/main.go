@@ -43,6 +43,7 @@ var questions = []question{
 	{"hold", holdQuestion},
 	{"revoke", revokeQuestion},
 	{"seen", seenQuestion},
+	{"hub", hubQuestion},
 }
 
 // bench is how to measure.
@@ -50,6 +51,9 @@ type bench struct {
 	rounds int
 	turn   time.Duration // how long one contestant runs in one round
 	dir    string        // of this run's files
+
+	entries int    // of the Hub's journal
+	keep    string // directory for it, which stays; "" is one of this run's
 }
 
 func main() {
@@ -67,6 +71,8 @@ func main() {
 	var only, write string
 	flag.IntVar(&b.rounds, "rounds", 5, "rounds in which every contestant has one turn")
 	flag.DurationVar(&b.turn, "turn", time.Second, "how long a turn is; load on the gateway takes three times as long")
+	flag.IntVar(&b.entries, "n", 10_000_000, "hub: how many entries the journal has")
+	flag.StringVar(&b.keep, "keep", "", "hub: directory of its journal and trail, used again if there is one")
 	flag.StringVar(&only, "only", "", "questions to ask, with commas between; all by default: "+names())
 	flag.StringVar(&write, "write", "", "Markdown file to write; its part of a question that is not asked now stays")
 	flag.Parse()

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/isogate/isogate/internal/access"
 	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/hub"
 	"github.com/isogate/isogate/internal/journal"
@@ -86,12 +87,12 @@ func (a *actor) open(e *env, outside bool, do func(*api) error) error {
 	if err != nil {
 		return err
 	}
-	if len(cfg.Hub.Administrators) == 0 {
-		return fmt.Errorf("%s lists no administrators, so that nobody may act; add one under hub.administrators", a.Config)
+	if len(cfg.Hub.Administrators) == 0 && !strings.HasPrefix(token, access.TokenPrefix) {
+		return fmt.Errorf("%s lists no administrators, and this is no API token, so that nobody may act by it; add an administrator under hub.administrators, or make an API token at the Hub", a.Config)
 	}
 	logger := slog.New(slog.NewTextHandler(e.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	err = withLedger(e.Context, cfg, e.Now, logger, func(ctx context.Context, o *opened) error {
-		hc := hub.Config{Ledger: o.ledger, Describe: onDisk(cfg, e).describe, Administrators: cfg.administrators(), Logger: logger, Now: e.Now}
+		hc := hub.Config{Ledger: o.ledger, Describe: onDisk(cfg, e).describe, Desk: o.desk, Logger: logger, Now: e.Now}
 		serve := func() error {
 			h, err := hub.New(hc)
 			if err != nil {

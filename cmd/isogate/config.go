@@ -56,6 +56,9 @@ type config struct {
 }
 
 type gatewayConfig struct {
+	// Name is what this gateway is called where a tenant has several; the machine's
+	// name by default.
+	Name string `yaml:"name"`
 	// Transits is door one: our own destinations.
 	Transits listenConfig `yaml:"transits"`
 	// Remotes is door two: external hosts that apps declared.
@@ -168,17 +171,19 @@ type landingsConfig struct {
 }
 
 type hubConfig struct {
-	// Listen is host:port of /healthz, /readyz, /metrics and /api/v1.
+	// Listen is host:port of /healthz, /readyz, /metrics, /api/v1 and the pages.
 	Listen string `yaml:"listen"`
 	// TLS is the listener's certificate; needed where administrators act over the network.
 	TLS hubTLSConfig `yaml:"tls"`
-	// Administrators are the people who may act on consents, by the API and the command.
+	// URL is where browsers find the Hub: scheme and host, such as https://hub.acme.example;
+	// by default it is taken from listen.
+	URL string `yaml:"url"`
+	// Administrators are people with ways to sign in, and tokens for the API and the command.
 	Administrators []administratorConfig `yaml:"administrators"`
-	// OIDC is how administrators sign in.
-	OIDC struct {
-		Issuer   string `yaml:"issuer"`
-		ClientID string `yaml:"client_id"`
-	} `yaml:"oidc"`
+	// OIDC is the provider by which people sign in.
+	OIDC oidcConfig `yaml:"oidc"`
+	// Sessions is how long who has signed in stays so.
+	Sessions sessionsConfig `yaml:"sessions"`
 }
 
 type hubTLSConfig struct {
@@ -277,6 +282,11 @@ func (c *config) check() error {
 	if c.Pack == "" {
 		bad("pack: is missing; name the directory of the policy pack")
 	}
+	if c.Gateway.Name == "" {
+		c.Gateway.Name = machineName()
+	} else if err := isogate.CheckName(c.Gateway.Name, false); err != nil {
+		bad("gateway.name: %w", err)
+	}
 	if c.Gateway.Transits.Listen == "" {
 		bad("gateway.transits.listen: is missing; give host:port")
 	}
@@ -332,6 +342,7 @@ func (c *config) check() error {
 		}
 	}
 	c.checkConsent(bad)
+	c.checkSignIn(bad)
 	c.defaults()
 	if r := time.Duration(c.Landings.Receipts); r < 100*time.Millisecond || r > time.Hour {
 		bad("landings.receipts: must be 100ms to 1h")
@@ -389,7 +400,8 @@ func (c *config) defaults() {
 func (c *config) resolve(dir string) {
 	g := &c.Gateway
 	for _, p := range []*string{&c.State, &c.Pack, &g.Transits.TLS.Cert, &g.Transits.TLS.Key, &g.Transits.TLS.ClientCA, &g.Remotes.TLS.Cert, &g.Remotes.TLS.Key,
-		&g.Upstream.Roots, &g.Upstream.Cert, &g.Upstream.Key, &c.Keys.KEK, &c.Hub.TLS.Cert, &c.Hub.TLS.Key} {
+		&g.Upstream.Roots, &g.Upstream.Cert, &g.Upstream.Key, &c.Keys.KEK, &c.Hub.TLS.Cert, &c.Hub.TLS.Key,
+		&c.Hub.OIDC.SecretFile, &c.Hub.OIDC.Roots} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/access"
 	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/hub"
 	"github.com/isogate/isogate/internal/isogatetest"
@@ -118,7 +119,7 @@ func TestActsThroughTheRunningGateway(t *testing.T) {
 			}
 			s.must("consent", "grant", id, "--reason", "needed", "--yes")
 			granted := s.consents("granted")
-			if len(granted) != 2 || granted[0].By[0] != (consent.Actor{Name: "ada", SignedIn: hub.SignedIn}) {
+			if len(granted) != 2 || granted[0].By[0] != (consent.Actor{Name: "ada", SignedIn: access.ByBearer}) {
 				t.Fatalf("got %+v", granted)
 			}
 			s.must("consent", "revoke", string(granted[0].ID), "--reason", "enough")

@@ -6,9 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/consent"
-	"github.com/isogate/isogate/internal/hub"
 )
 
 // consentConfig is how the ledger of consents is kept.
@@ -23,43 +21,36 @@ type consentConfig struct {
 	SecondAdministrator []string `yaml:"second_administrator"`
 }
 
-// administratorConfig is a person who may act on consents.
+// administratorConfig is a person, with each way by which they sign in: whoever comes
+// by one of them is the same person as who comes by another.
 type administratorConfig struct {
 	// Name is who they are, as entries have it.
 	Name string `yaml:"name"`
+	// Roles are what they may do: viewer, auditor, operator, policy-author,
+	// policy-approver, consent-administrator, owner; consent-administrator by default.
+	Roles []string `yaml:"roles"`
 	// TokenSHA256 is the SHA-256 of their bearer token, in hex.
 	TokenSHA256 string `yaml:"token_sha256"`
+	// OIDC is the subject (sub) of their account with the provider.
+	OIDC string `yaml:"oidc"`
 }
 
 // checkConsent reports what is wrong about consents and who decides on them, and
 // fills in defaults.
 func (c *config) checkConsent(bad func(format string, args ...any)) {
-	names, tokens := map[string]bool{}, map[string]bool{}
-	for i, a := range c.Hub.Administrators {
-		if err := isogate.CheckName(a.Name, false); err != nil {
-			bad("hub.administrators[%d].name: %w", i, err)
-		}
-		if !isSum(a.TokenSHA256) {
-			bad("hub.administrators[%d].token_sha256: is not 64 hexadecimal digits; make it with: printf %%s TOKEN | sha256sum", i)
-		} else if tokens[a.TokenSHA256] {
-			bad("hub.administrators[%d].token_sha256: another administrator has the same token; give each their own, so that two are two", i)
-		}
-		if names[a.Name] {
-			bad("hub.administrators[%d].name: %q is there twice", i, a.Name)
-		}
-		names[a.Name], tokens[a.TokenSHA256] = true, true
-	}
 	if t := c.Hub.TLS; (t.Cert == "") != (t.Key == "") {
 		bad("hub.tls: cert and key go together")
 	} else if t.Cert == "" && len(c.Hub.Administrators) > 0 && c.Hub.Listen != "" && !isLoopback(c.Hub.Listen) {
 		bad("hub.tls: is missing, but hub.listen is not a loopback address and administrators' tokens would cross the network readable; give cert and key, or listen on 127.0.0.1")
+	} else if t.Cert == "" && c.Hub.OIDC.Issuer != "" && c.Hub.Listen != "" && !isLoopback(c.Hub.Listen) {
+		bad("hub.tls: is missing, but hub.listen is not a loopback address and the sessions of those who sign in would cross the network readable; give cert and key, or listen on 127.0.0.1")
 	}
 	for _, r := range c.Consent.SecondAdministrator {
 		if !slices.Contains(consent.Risks, consent.Risk(r)) {
 			bad("consent.second_administrator: unknown risk %q; use some of %v", r, consent.Risks)
 		}
 	}
-	if len(c.Consent.SecondAdministrator) > 0 && len(c.Hub.Administrators) == 1 {
+	if len(c.Consent.SecondAdministrator) > 0 && len(c.Hub.Administrators) == 1 && c.Hub.OIDC.Issuer == "" {
 		bad("consent.second_administrator: needs two, and hub.administrators has one: nobody could ever grant such a request; add another")
 	}
 	if c.Consent.Lease == 0 {
@@ -74,15 +65,6 @@ func (c *config) checkConsent(bad func(format string, args ...any)) {
 	if a := time.Duration(c.Consent.AnswerWithin); a < time.Minute || a > 365*24*time.Hour {
 		bad("consent.answer_within: must be 1m to 8760h")
 	}
-}
-
-// administrators are those of the configuration, for the Hub.
-func (c *config) administrators() []hub.Administrator {
-	out := make([]hub.Administrator, len(c.Hub.Administrators))
-	for i, a := range c.Hub.Administrators {
-		out[i] = hub.Administrator(a)
-	}
-	return out
 }
 
 // isLoopback reports whether what is listened on at address stays on this machine.

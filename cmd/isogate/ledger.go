@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/access"
 	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/journal"
 	"github.com/isogate/isogate/internal/tenant"
@@ -77,6 +78,7 @@ type opened struct {
 	keys    *tenant.Keyring
 	journal *journal.Journal
 	ledger  *consent.Ledger
+	desk    *access.Desk
 	now     func() time.Time
 }
 
@@ -111,26 +113,33 @@ func withLedger(ctx context.Context, cfg *config, now func() time.Time, logger *
 	if err != nil {
 		return err
 	}
+	desk, err := newDesk(cfg, j, logger, now)
+	if err != nil {
+		return err
+	}
 	// The journal outlives the ledger, and both outlive a command that is interrupted.
 	recorderCtx, stopRecorder := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRecorder()
 	ledgerCtx, stopLedger := context.WithCancel(recorderCtx)
 	defer stopLedger()
-	recorder, follower := make(chan error, 1), make(chan error, 1)
+	recorder, follower, clerk := make(chan error, 1), make(chan error, 1), make(chan error, 1)
 	go func() { recorder <- j.Run(recorderCtx) }()
 	go func() { follower <- ledger.Run(ledgerCtx) }()
-	err = reach(ctx, ledger)
+	go func() { clerk <- desk.Run(ledgerCtx) }()
+	if err = reach(ctx, ledger); err == nil {
+		err = reach(ctx, desk)
+	}
 	if err == nil {
-		err = do(ctx, &opened{cfg, keys, j, ledger, now})
+		err = do(ctx, &opened{cfg, keys, j, ledger, desk, now})
 	}
 	stopLedger()
-	err = errors.Join(err, <-follower)
+	err = errors.Join(err, <-follower, <-clerk)
 	stopRecorder()
 	return errors.Join(err, <-recorder, raiseFloor(context.WithoutCancel(ctx), cfg, 0))
 }
 
-// reach waits until the ledger has read the journal.
-func reach(ctx context.Context, l *consent.Ledger) error {
+// reach waits until a ledger or a desk has read the journal.
+func reach(ctx context.Context, l interface{ InTouch() error }) error {
 	ctx, cancel := context.WithTimeout(ctx, reachLedger)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)

@@ -4,21 +4,32 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"net/http"
+	"net/url"
 	"sync/atomic"
+	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/isogate/isogate/internal/access"
 	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/hub"
 	"github.com/isogate/isogate/internal/policy"
 )
 
-// office is what serve runs for administrators: the ledger, and the API over it.
+// office is what serve runs for people: the ledger, who they are, and the Hub over both.
 type office struct {
 	ledger *consent.Ledger
-	api    http.Handler
-	pages  http.Handler
-	pack   atomic.Pointer[policy.Pack]     // in force, for what prompts say
-	cert   atomic.Pointer[tls.Certificate] // of the hub's listener; nil without TLS
+	desk   *access.Desk // nil where nobody can sign in, as what they sent would cross a network readable
+	url    *url.URL     // where browsers find the Hub
+	// provider says that people sign in by OpenID Connect.
+	provider bool
+	api      http.Handler
+	pages    http.Handler
+	pack     atomic.Pointer[policy.Pack]     // in force, for what prompts say
+	since    atomic.Int64                    // when that was loaded, in milliseconds since 1970
+	cert     atomic.Pointer[tls.Certificate] // of the hub's listener; nil without TLS
 
 	ran chan error // what became of the ledger; it has one element once it ended
 }
@@ -26,7 +37,7 @@ type office struct {
 // newOffice makes it, once the journal is open and what the outside holds is known. It starts nothing.
 func (s *server) newOffice(pack *policy.Pack) (*office, error) {
 	o := &office{ran: make(chan error, 1)}
-	o.pack.Store(pack)
+	o.inForce(pack, s.now())
 	if err := s.loadHubCertificate(o); err != nil {
 		return nil, err
 	}
@@ -34,13 +45,31 @@ func (s *server) newOffice(pack *policy.Pack) (*office, error) {
 	if o.ledger, err = newLedger(s.cfg, s.journal, s.logger, s.now); err != nil {
 		return nil, err
 	}
+	o.url, o.provider = s.cfg.hubURL(listensAt(s.hub)), s.cfg.Hub.OIDC.Issuer != ""
+	if s.cfg.inPlain() {
+		s.logger.Warn("nobody can sign in at the Hub: it listens beyond this machine without TLS; give hub.tls, or listen on 127.0.0.1")
+	} else if o.desk, err = newDesk(s.cfg, s.journal, s.logger, s.now); err != nil {
+		return nil, err
+	}
+	provider, err := s.newProvider(o)
+	if err != nil {
+		return nil, err
+	}
 	h, err := hub.New(hub.Config{Tenant: s.cfg.Tenant, Ledger: o.ledger, Describe: describer{pack: o.pack.Load, now: s.now, sources: s.cfg.senders}.describe,
-		Administrators: s.cfg.administrators(), Custody: custodian{s.custody}, Logger: s.logger, Now: s.now})
+		Desk: o.desk, Provider: provider, URL: o.url, Custody: custodian{s.custody}, Trail: s.trail, Running: standing{s},
+		Journal: s.journal, Packs: s.archive, Logger: s.logger, Now: s.now})
 	if err != nil {
 		return nil, err
 	}
 	o.api, o.pages = h.API(), h.Pages()
 	return o, nil
+}
+
+// inForce takes the pack that requests are judged by from now on.
+func (o *office) inForce(pack *policy.Pack, now time.Time) {
+	if was := o.pack.Swap(pack); was == nil || was.Plan().Digest != pack.Plan().Digest {
+		o.since.Store(now.UnixMilli())
+	}
 }
 
 // loadHubCertificate reads the certificate of the hub's listener, if it has one.
@@ -56,9 +85,24 @@ func (s *server) loadHubCertificate(o *office) error {
 	return nil
 }
 
-// run runs the ledger until ctx ends. It must outlive the doors: what drains is
-// judged by it.
-func (o *office) run(ctx context.Context) { o.ran <- o.ledger.Run(ctx) }
+// run runs the ledger and the desk until ctx ends. They must outlive the doors: what
+// drains is judged by the ledger.
+func (o *office) run(ctx context.Context) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return o.ledger.Run(ctx) })
+	if o.desk != nil {
+		g.Go(func() error { return o.desk.Run(ctx) })
+	}
+	o.ran <- g.Wait()
+}
+
+// listensAt is where a listener listens, nil if there is none.
+func listensAt(l net.Listener) net.Addr {
+	if l == nil {
+		return nil
+	}
+	return l.Addr()
+}
 
 // failed waits until ctx ends, or what runs beside the doors has stopped by itself.
 // What became of it goes back into ran.

@@ -31,6 +31,7 @@ import (
 	"github.com/isogate/isogate/internal/policy"
 	"github.com/isogate/isogate/internal/remote"
 	"github.com/isogate/isogate/internal/tenant"
+	"github.com/isogate/isogate/internal/trail"
 )
 
 // serveCmd runs the gateway.
@@ -75,6 +76,7 @@ type server struct {
 	keys    *tenant.Keyring
 	journal *journal.Journal
 	archive *archive.Archive // of the packs that were in force
+	trail   *trail.Trail     // what left, counted
 	gate    *gateway.Gateway
 	client  *http1.Client
 	custody *custody.Custody
@@ -100,9 +102,6 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 			s.release()
 		}
 	}()
-	if cfg.Hub.OIDC.Issuer != "" {
-		logger.Warn("hub.oidc is set, but this version's hub has no pages: it answers /healthz, /readyz and /metrics")
-	}
 	pack, files, err := loadFiles(cfg.Pack)
 	if err != nil {
 		return nil, err
@@ -139,6 +138,9 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 		return nil, err
 	}
 	if err := raiseFloor(ctx, cfg, floor); err != nil {
+		return nil, err
+	}
+	if err := s.openTrail(ctx); err != nil {
 		return nil, err
 	}
 	metrics, err := gateway.NewMetrics(registry)
@@ -207,14 +209,18 @@ func (s *server) ready() error { return errors.Join(s.journal.Ready(), s.office.
 func (s *server) admit(created bool, plan *policy.Plan) {
 	if created {
 		s.later(&isogate.Entry{Kind: isogate.KindKey, Actor: "isogate serve", Act: "keys created",
-			Detail: map[string]string{"verifier": s.keys.Verifier()}})
+			Detail: map[string]string{"verifier": s.keys.Verifier(), "primary": keyName(s.keys.Primary())}})
 	}
-	s.later(packEntry("pack loaded", plan))
+	s.later(s.packEntry("pack loaded", plan))
 }
 
-func packEntry(act string, plan *policy.Plan) *isogate.Entry {
+// packEntry says what this gateway judges by, and with which key it mints, or that
+// it did so until now.
+//
+// promise: P10
+func (s *server) packEntry(act string, plan *policy.Plan) *isogate.Entry {
 	return &isogate.Entry{Kind: isogate.KindPack, Actor: "isogate serve", Act: act, Pack: plan.Digest,
-		Detail: map[string]string{"name": plan.Name, "version": fmt.Sprint(plan.Version)}}
+		Detail: map[string]string{"gateway": s.cfg.Gateway.Name, "name": plan.Name, "version": fmt.Sprint(plan.Version), "primary": keyName(s.keys.Primary())}}
 }
 
 func (s *server) later(e *isogate.Entry) {
@@ -236,6 +242,8 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	go s.office.run(ledgerCtx)
 	keeper := make(chan error, 1)
 	go func() { keeper <- s.custody.Run(ledgerCtx) }()
+	counter := make(chan struct{})
+	go s.keepTrail(ledgerCtx, counter)
 	cutter := make(chan error, 1)
 	go func() { cutter <- s.gate.Run(ledgerCtx) }()
 
@@ -261,7 +269,7 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 		})
 	}
 	g.Go(func() error { return giveBack(gctx, s.gate.Activity) })
-	g.Go(func() error { return failed(gctx, "the ledger", s.office.ran) })
+	g.Go(func() error { return failed(gctx, "the ledger or who may sit at the Hub", s.office.ran) })
 	g.Go(func() error { return failed(gctx, "what knows of the outside", keeper) })
 	g.Go(func() error {
 		for {
@@ -281,11 +289,19 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	done()
 	s.logger.Info("serving", slog.String("tenant", string(s.cfg.Tenant)), slog.String("transits", s.transits.Addr().String()), slog.String("remotes", addr(s.appListener())), slog.String("hub", addr(s.hub)),
 		slog.String("pack", s.gate.Rules().Plan().Digest), slog.String("verifier", s.keys.Verifier()))
+	if s.hub != nil {
+		g.Go(func() error {
+			s.office.welcome(gctx, s.logger)
+			return nil
+		})
+	}
 	err := g.Wait()
 	s.logger.Info("drained")
+	s.later(s.packEntry("gateway stopped", s.gate.Rules().Plan()))
 	s.client.CloseIdle()
 	stopLedger()
 	err = errors.Join(err, <-s.office.ran, <-cutter, <-keeper)
+	<-counter
 	stopJournal()
 	err = errors.Join(err, <-recorder)
 	return errors.Join(err, raiseFloor(context.WithoutCancel(ctx), s.cfg, 0), s.traces.stop(context.WithoutCancel(ctx)))
@@ -327,8 +343,9 @@ func (s *server) reload() {
 	}
 	if err != nil {
 		s.logger.Error("not reloaded; what was in force stays in force", slog.Any("error", err))
-		s.later(&isogate.Entry{Kind: isogate.KindPack, Actor: "isogate serve", Act: "pack refused",
-			Pack: s.gate.Rules().Plan().Digest, Reason: "it does not load; the one named here stays in force"})
+		e := s.packEntry("pack refused", s.gate.Rules().Plan())
+		e.Reason = "it does not load; the one named here stays in force"
+		s.later(e)
 		return
 	}
 	s.certs.take(certs)
@@ -339,14 +356,14 @@ func (s *server) reload() {
 		s.later(interceptEntry(s.intercept.current.Load()))
 	}
 	s.gate.Swap(rules)
-	s.office.pack.Store(pack)
+	s.office.inForce(pack, s.now())
 	plan := pack.Plan()
-	s.later(packEntry("pack loaded", plan))
+	s.later(s.packEntry("pack loaded", plan))
 	// Not what this reload found new: an earlier one may have failed behind the keys.
 	if primary := s.keys.Primary(); primary != s.primary {
 		s.primary = primary
 		s.later(&isogate.Entry{Kind: isogate.KindKey, Actor: "isogate serve", Act: "keys rotated",
-			Detail: map[string]string{"primary": fmt.Sprintf("%08x", primary)}})
+			Detail: map[string]string{"primary": keyName(primary)}})
 	}
 	s.logger.Info("reloaded", slog.String("pack", plan.Digest))
 }
@@ -470,6 +487,9 @@ func (s *server) release() {
 	}
 	if s.archive != nil {
 		_ = s.archive.Close()
+	}
+	if s.trail != nil {
+		_ = s.trail.Close()
 	}
 	if s.journal != nil {
 		if err := s.journal.Close(); err != nil {

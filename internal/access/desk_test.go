@@ -23,7 +23,7 @@ func TestASessionOnEveryGateway(t *testing.T) {
 		synctest.Wait()
 		for _, d := range []*Desk{one, two} {
 			v := who(t, d, secret)
-			if v.Name != "ada" || v.SignedIn != ByBearer || !v.May(Own) || v.Session == "" || !d.Fresh(v) {
+			if v.Name != "ada" || v.SignedIn != ByBearer || !v.May(Own) || v.Session == "" || !v.Fresh(time.Now(), d.Proof()) {
 				t.Errorf("the visitor is %+v", v)
 			}
 		}
@@ -84,16 +84,16 @@ func TestProofHoldsForMinutes(t *testing.T) {
 		d := start(t, newMemory(), ada)
 		first := must(t)(d.SignInByToken(t.Context(), adaToken, Visitor{}))
 		time.Sleep(DefaultProof - time.Nanosecond) //nolint:forbidigo // of a bubble's clock
-		if !d.Fresh(who(t, d, first)) {
+		if !who(t, d, first).Fresh(time.Now(), d.Proof()) {
 			t.Error("it does not hold for as long as it says")
 		}
 		time.Sleep(time.Nanosecond) //nolint:forbidigo // of a bubble's clock
 		v := who(t, d, first)
-		if d.Fresh(v) {
+		if v.Fresh(time.Now(), d.Proof()) {
 			t.Error("it holds for longer than it says")
 		}
 		second := must(t)(d.SignInByToken(t.Context(), adaToken, v))
-		if second == first || !d.Fresh(who(t, d, second)) {
+		if second == first || !who(t, d, second).Fresh(time.Now(), d.Proof()) {
 			t.Error("it was not proved again")
 		}
 		if _, err := d.Visitor(first); !errors.Is(err, ErrNobody) {

@@ -91,3 +91,6 @@ func (d *Desk) SignInByLink(ctx context.Context, secret, name string) (string, e
 	}
 	return d.begin(ctx, Act{Actor: Actor{name, ByLink}, Person: name, Link: l.ID, Proof: d.cfg.Now()}, Visitor{})
 }
+
+// HasBearer reports whether somebody of the configuration has a token.
+func (d *Desk) HasBearer() bool { return len(d.people.tokens) > 0 }

@@ -111,3 +111,9 @@ func (c *configured) rolesOf(p *Person, at time.Time) []Role {
 	slices.SortFunc(roles, func(a, b Role) int { return slices.Index(Roles, a) - slices.Index(Roles, b) })
 	return roles
 }
+
+// CheckConfigured reports what is wrong with a list of people.
+func CheckConfigured(list []Configured) error {
+	_, err := newConfigured(list)
+	return err
+}

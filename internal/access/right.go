@@ -114,3 +114,9 @@ func (v Visitor) May(right Right) bool {
 	}
 	return slices.ContainsFunc(v.Roles, func(r Role) bool { return r.May(right) })
 }
+
+// Fresh reports whether the visitor has proved who they are within a span. Who comes
+// with a token never has.
+func (v Visitor) Fresh(now time.Time, within time.Duration) bool {
+	return !v.Proved.IsZero() && now.Sub(v.Proved) < within
+}

@@ -95,17 +95,12 @@ func (d *Desk) Bearer(token string) (Visitor, error) {
 	}
 	t := state.tokens[id]
 	if t == nil || !now.Before(t.Until) {
+		d.Wrong(ByBearer)
 		return Visitor{}, ErrNobody
 	}
 	d.use(id, t.Made, now, 0)
 	p, _ := state.Person(t.Person)
 	return Visitor{Name: p.Name, SignedIn: ByToken + t.Name, Roles: d.people.rolesOf(&p, now), Only: t.Rights}, nil
-}
-
-// Fresh reports whether a visitor has proved who they are within [Config.Proof].
-// Whoever comes with a token has not, and need not: a token does what it is for.
-func (d *Desk) Fresh(v Visitor) bool {
-	return v.Session == "" && v.Name != "" || !v.Proved.IsZero() && d.cfg.Now().Sub(v.Proved) < d.cfg.Proof
 }
 
 // begin signs somebody in. The session's secret is always a new one, so that nobody
@@ -138,7 +133,7 @@ func (d *Desk) begin(ctx context.Context, a Act, again Visitor) (string, error) 
 }
 
 // errOtherPerson says that a proof is somebody else's.
-var errOtherPerson = errors.New("that proves that you are somebody else than whose session this is; sign out first")
+var errOtherPerson = refused("other-person", "that proves that you are somebody else than whose session this is; sign out first")
 
 // SignInByToken begins a session of somebody who has a token in the configuration.
 // An API token begins none: it is for programs, and has fewer rights than its person.

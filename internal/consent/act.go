@@ -92,12 +92,12 @@ type Act struct {
 	// Written is, of an imported manifest, how it writes each of Rows, as [Shown] has
 	// it. Nil is not known.
 	Written []string
-	Second   bool          // of a request: two administrators must agree
-	Answer   time.Duration // of a request: how long it may stay unanswered
-	Prompt   string        // digest of what the actor was shown
-	Before   []remote.Row  // what the party might use before; for the reader of the journal
-	After    []remote.Row  // and after
-	Reason   string
+	Second  bool          // of a request: two administrators must agree
+	Answer  time.Duration // of a request: how long it may stay unanswered
+	Prompt  string        // digest of what the actor was shown
+	Before  []remote.Row  // what the party might use before; for the reader of the journal
+	After   []remote.Row  // and after
+	Reason  string
 
 	// Of a user's action. User and Subject are keyed digests, never the values.
 	Transit isogate.Transit

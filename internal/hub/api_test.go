@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/isogate/isogate/internal/access"
 	"github.com/isogate/isogate/internal/consent"
 )
 
@@ -31,7 +32,7 @@ func TestImportAsksOnceForAll(t *testing.T) {
 		t.Errorf("the same again: %+v, %d entries", again, o.journal.count())
 	}
 	for _, e := range o.journal.entries {
-		if e.Actor != "ada" || e.Detail["signed_in"] != SignedIn {
+		if e.Actor != "ada" || e.Detail["signed_in"] != access.ByBearer {
 			t.Errorf("entry %s is by %q, signed in by %q", e.Act, e.Actor, e.Detail["signed_in"])
 		}
 	}

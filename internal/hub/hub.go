@@ -17,6 +17,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"slices"
 	"time"
 
 	"github.com/isogate/isogate"
@@ -43,12 +45,27 @@ type Config struct {
 	Tenant   isogate.Tenant
 	Ledger   Ledger
 	Describe consent.Describe
-	// Administrators are who may call; without any nobody can.
-	Administrators []Administrator
+	// Desk knows who visits, and who calls; without one nobody can.
+	Desk *access.Desk
 	// Custody is what the outside holds; nil where no destination can have a landing.
 	Custody Custody
+	// URL is where browsers find the Hub: scheme and host. Nil is http://localhost.
+	URL *url.URL
+	// Trail counts and finds what left; nil where there is none, so that pages show no figures.
+	Trail Trail
+	// Running is the gateway beside which the Hub runs; nil where there is none.
+	Running Running
+	// Open is how many connections and requests of a party, or of [consent.Everybody], are
+	// under way by a grant, on the gateway that this Hub is part of. Nil is not known.
+	Open func(consent.Party) int
+	// Journal is where single entries and proofs are; nil where none can be looked up.
+	Journal Journal
+	// Packs are those that were ever in force; nil where nobody keeps them.
+	Packs Packs
+	// Provider is where people sign in by OpenID Connect; nil where they do not.
+	Provider *access.Provider
 	// Visitor says who sits at the other end of a request for a page. Its error says
-	// why that is not known. Nil knows nobody.
+	// why that is not known. Nil asks the desk.
 	Visitor func(*http.Request) (access.Visitor, error)
 	Logger  *slog.Logger
 	// Now is the clock that states are judged by; nil is time.Now.
@@ -59,19 +76,28 @@ type Config struct {
 type Hub struct {
 	ledger   Ledger
 	describe consent.Describe
-	admins   administrators
-	custody  Custody // may be nil
+	desk     *access.Desk            // nil where nobody can come in
+	custody  Custody                 // may be nil
+	open     func(consent.Party) int // may be nil
+	journal  Journal                 // may be nil
+	packs    Packs                   // may be nil
+	provider *access.Provider        // nil where nobody comes by one
 	logger   *slog.Logger
 	now      func() time.Time
 	failed   *guess.Limit
 	mux      *http.ServeMux
 	patterns map[string]bool
 
+	url       *url.URL
 	tenant    isogate.Tenant
+	trail     Trail   // may be nil
+	running   Running // may be nil
 	visitor   func(*http.Request) (access.Visitor, error)
 	pages     *http.ServeMux
 	templates templates
 	assets    assets
+	views     views
+	tails     tails
 }
 
 // maxBody is the largest body of a request, in bytes.
@@ -85,28 +111,34 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Ledger == nil || cfg.Describe == nil || cfg.Logger == nil {
 		return nil, errors.New("hub: a ledger, a description of egress and a logger are all needed")
 	}
-	admins, err := newAdministrators(cfg.Administrators)
-	if err != nil {
-		return nil, err
-	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Hub{tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, admins: admins, custody: cfg.Custody, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
-		mux: http.NewServeMux(), patterns: map[string]bool{}}
+	h := &Hub{
+		tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, logger: cfg.Logger, now: cfg.Now,
+		desk: cfg.Desk, provider: cfg.Provider,
+		custody: cfg.Custody,
+		trail:   cfg.Trail,
+		journal: cfg.Journal,
+		packs:   cfg.Packs,
+		running: cfg.Running,
+		open:    cfg.Open,
+		failed:  guess.New(cfg.Now),
+		mux:     http.NewServeMux(), patterns: map[string]bool{},
+	}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path
 		h.patterns[pattern] = true
 		h.mux.HandleFunc(pattern, h.serve(r))
 	}
+	if h.url = cfg.URL; h.url == nil {
+		h.url = &url.URL{Scheme: "http", Host: "localhost"}
+	}
 	if h.visitor = cfg.Visitor; h.visitor == nil {
-		h.visitor = func(*http.Request) (access.Visitor, error) { return access.Visitor{}, errNobody }
+		h.visitor = h.sitting
 	}
 	return h, h.newPages()
 }
-
-// errNobody says that a visitor has not signed in.
-var errNobody = errors.New("nobody is signed in")
 
 // Prefix is where the API is.
 const Prefix = "/api/v1"
@@ -114,6 +146,8 @@ const Prefix = "/api/v1"
 // route is one operation of the API. Its path is that of openapi.json.
 type route struct {
 	method, path string
+	// need is the right that whoever calls must have; without one nobody may.
+	need access.Right
 	// stale says that the answer does not need the ledger to be of now: an act that
 	// shuts must be possible while it is out of touch, a document never changes, and
 	// what the outside holds is no matter of the ledger.
@@ -121,37 +155,40 @@ type route struct {
 	do    func(h *Hub, c *call) (*answer, error)
 }
 
-var routes = []route{
-	{"GET", "/openapi.json", true, (*Hub).openAPI},
-	{"GET", "/apps", false, (*Hub).listApps},
-	{"POST", "/apps", false, (*Hub).importApp},
-	{"GET", "/apps/{kind}/{name}", false, (*Hub).showApp},
-	{"GET", "/apps/{kind}/{name}/diff", false, (*Hub).diffApp},
-	{"POST", "/apps/{kind}/{name}/diff", false, (*Hub).diffManifest},
-	{"POST", "/apps/{kind}/{name}/requests", false, (*Hub).request},
-	{"POST", "/apps/{kind}/{name}/block", true, (*Hub).block},
-	{"POST", "/apps/{kind}/{name}/unblock", false, (*Hub).unblock},
-	{"GET", "/consents", false, (*Hub).listConsents},
-	{"GET", "/consents/{id}", false, (*Hub).showConsent},
-	{"POST", "/consents/{id}/grant", false, (*Hub).grant},
-	{"POST", "/consents/{id}/deny", true, (*Hub).deny},
-	{"POST", "/consents/{id}/defer", true, (*Hub).putOff},
-	{"POST", "/consents/{id}/modify", true, (*Hub).modify},
-	{"POST", "/consents/{id}/revoke", true, (*Hub).revoke},
-	{"POST", "/revocations", true, (*Hub).revokeAll},
-	{"GET", "/landings", true, (*Hub).listLandings},
-	{"GET", "/subjects", true, (*Hub).listSubjects},
-	{"POST", "/subjects/find", true, (*Hub).findSubjects},
-	{"POST", "/subjects/erase", true, (*Hub).erase},
-	{"GET", "/erasures", true, (*Hub).listErasures},
-}
+var routes = slices.Concat([]route{
+	{"GET", "/openapi.json", access.Read, true, (*Hub).openAPI},
+	{"GET", "/apps", access.Read, false, (*Hub).listApps},
+	{"POST", "/apps", access.Decide, false, (*Hub).importApp},
+	{"GET", "/apps/{kind}/{name}", access.Read, false, (*Hub).showApp},
+	{"GET", "/apps/{kind}/{name}/diff", access.Read, false, (*Hub).diffApp},
+	{"POST", "/apps/{kind}/{name}/diff", access.Read, false, (*Hub).diffManifest},
+	{"POST", "/apps/{kind}/{name}/requests", access.Decide, false, (*Hub).request},
+	{"POST", "/apps/{kind}/{name}/block", access.Decide, true, (*Hub).block},
+	{"POST", "/apps/{kind}/{name}/unblock", access.Decide, false, (*Hub).unblock},
+	{"GET", "/consents", access.Read, false, (*Hub).listConsents},
+	{"GET", "/consents/{id}", access.Read, false, (*Hub).showConsent},
+	{"POST", "/consents/{id}/grant", access.Decide, false, (*Hub).grant},
+	{"POST", "/consents/{id}/deny", access.Decide, true, (*Hub).deny},
+	{"POST", "/consents/{id}/defer", access.Decide, true, (*Hub).putOff},
+	{"POST", "/consents/{id}/modify", access.Decide, true, (*Hub).modify},
+	{"POST", "/consents/{id}/revoke", access.Decide, true, (*Hub).revoke},
+	{"POST", "/revocations", access.Decide, true, (*Hub).revokeAll},
+	{"GET", "/landings", access.Read, true, (*Hub).listLandings},
+	{"GET", "/subjects", access.Values, true, (*Hub).listSubjects},
+	{"POST", "/subjects/find", access.Values, true, (*Hub).findSubjects},
+	{"POST", "/subjects/erase", access.Decide, true, (*Hub).erase},
+	{"GET", "/erasures", access.Read, true, (*Hub).listErasures},
+	{"GET", "/overview", access.Read, true, (*Hub).showOverview},
+	{"GET", "/health", access.Read, true, (*Hub).showHealth},
+}, accessRoutes, exploreRoutes)
 
 // call is one request of an administrator.
 type call struct {
 	*http.Request
-	who   consent.Actor
-	state *consent.State
-	now   time.Time
+	who     consent.Actor
+	visitor access.Visitor
+	state   *consent.State
+	now     time.Time
 }
 
 // answer is what a call gets. A nil body has no content.
@@ -162,7 +199,7 @@ type answer struct {
 
 func ok(body any) (*answer, error) { return &answer{http.StatusOK, body}, nil }
 
-// API is everything below /api/. Every path of it needs an administrator's token.
+// API is everything below /api/. Every path of it needs a token.
 func (h *Hub) API() http.Handler {
 	protection := http.NewCrossOriginProtection()
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -192,7 +229,12 @@ func secure(header http.Header) {
 // serve runs an operation.
 func (h *Hub) serve(op route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		c := &call{Request: r, who: actorOf(r.Context()), now: h.now()}
+		v := visitorOf(r.Context())
+		if !v.May(op.need) {
+			h.refuse(w, problem(http.StatusForbidden, "right", fmt.Sprintf("this needs the right to %s, which you do not have with this token; an owner gives roles", op.need)))
+			return
+		}
+		c := &call{Request: r, who: consent.Actor{Name: v.Name, SignedIn: v.SignedIn}, visitor: v, now: h.now()}
 		if err := h.ledger.InTouch(); err != nil && !op.stale {
 			h.refuse(w, problem(http.StatusServiceUnavailable, "out-of-touch", fmt.Sprintf("%v; what could be said now may be old: see /readyz", err)))
 			return
@@ -202,6 +244,10 @@ func (h *Hub) serve(op route) http.HandlerFunc {
 		a, err := op.do(h, c)
 		if err != nil {
 			h.refuse(w, problemOf(err))
+			return
+		}
+		if a.body == nil {
+			w.WriteHeader(a.status)
 			return
 		}
 		h.write(w, a.status, "application/json", a.body)

@@ -51,11 +51,21 @@ func (m *memory) Append(_ context.Context, e *isogate.Entry) error {
 }
 
 func (m *memory) Follow(ctx context.Context, from uint64, every time.Duration, f func(consent.Batch) error) error {
+	return m.follow(ctx, isogate.KindConsent, from, every, f)
+}
+
+// follow tells of the entries of a kind.
+func (m *memory) follow(ctx context.Context, kind isogate.EntryKind, from uint64, every time.Duration, f func(consent.Batch) error) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		m.mu.Lock()
-		b, news, deaf := consent.Batch{Entries: m.entries[from:], UpTo: uint64(len(m.entries)), At: time.Now()}, m.news, m.deaf
+		b, news, deaf := consent.Batch{UpTo: uint64(len(m.entries)), At: time.Now()}, m.news, m.deaf
+		for _, e := range m.entries[from:] {
+			if e.Kind == kind {
+				b.Entries = append(b.Entries, e)
+			}
+		}
 		m.mu.Unlock()
 		if !deaf {
 			if err := f(b); err != nil {
@@ -89,7 +99,7 @@ type office struct {
 	pack    string
 }
 
-var tokens = map[string]string{"ada": "token-of-ada", "bob": "token-of-bob"}
+var tokens = map[string]string{"ada": "token-of-ada", "bob": "token-of-bob", "olga": "token-of-olga"}
 
 func sum(s string) string {
 	d := sha256.Sum256([]byte(s))
@@ -116,7 +126,7 @@ func newOffice(t *testing.T, second ...consent.Risk) *office {
 	o.hub, err = New(Config{Ledger: o.ledger, Logger: logger, Describe: func(_ consent.Party, r remote.Row) consent.Egress {
 		return consent.Egress{Pack: o.pack, Words: "what the pack says", Ways: []consent.Way{{Transit: "bot-api", To: r.Host,
 			Leaves: []consent.Leaf{{Label: "system.status", Action: "allow", Handling: "persisted", Because: "why"}}}}}
-	}, Administrators: []Administrator{{"ada", sum(tokens["ada"])}, {"bob", sum(tokens["bob"])}}})
+	}, Desk: newDesk(t, o.journal)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/access"
 )
 
 // outsideOf has one landing, and one identifier there.
@@ -75,7 +76,7 @@ func TestWhatTheOutsideHolds(t *testing.T) {
 		t.Errorf("an address was looked up by: %s", r.body)
 	}
 	e := into[ErasureList](o.call("ada", "POST", "/subjects/erase", `{"value":"ada@example.com","label":"personal.contact.email","destination":"support","reason":"she asked"}`).want(202))
-	if len(e.Erasures) != 1 || out.orders[0].By.Name != "ada" || out.orders[0].By.SignedIn != SignedIn || out.orders[0].Reason != "she asked" || out.orders[0].Label != "personal.contact.email" || out.orders[0].Destination != "support" {
+	if len(e.Erasures) != 1 || out.orders[0].By.Name != "ada" || out.orders[0].By.SignedIn != access.ByBearer || out.orders[0].Reason != "she asked" || out.orders[0].Label != "personal.contact.email" || out.orders[0].Destination != "support" {
 		t.Errorf("got %+v by %+v", e, out.orders)
 	}
 	for _, bad := range []string{`{"value":"a"}`, `{"reason":"b"}`, `{"value":"","reason":"b"}`, `{"value":"a","reason":"b","label":"No"}`, `{"value":"a","reason":"b","x":1}`} {

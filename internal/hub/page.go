@@ -25,12 +25,21 @@ type page struct {
 	stale bool
 	// proof says that the act needs a recent proof of who the visitor is.
 	proof bool
-	do    func(h *Hub, v *visit) error
+	// self says that it is about nothing but the visitor: whoever is signed in may.
+	self bool
+	do   func(h *Hub, v *visit) error
 }
 
 // pages are all there are; each list stands beside what it is about.
 var pages = slices.Concat(
 	overviewPages,
+	accountPages,
+	peoplePages,
+	healthPages,
+	consentPages,
+	appPages,
+	outsidePages,
+	explorePages,
 )
 
 // visit is one request of a person with a browser.
@@ -61,6 +70,10 @@ type layout struct {
 	Said string
 	// Trouble is what keeps the Hub from knowing everything, such as a ledger out of touch.
 	Trouble string
+	// Proved says that the visitor need not prove who they are before they act, and Here
+	// is where they come back to when they have: /signin/again?to={{.Here}}.
+	Proved bool
+	Here   string
 	// Nav are the sections that the visitor may see.
 	Nav []section
 	// Waits is how many consents wait for an answer.
@@ -99,12 +112,23 @@ func at(path string) string {
 			return s.Path
 		}
 	}
-	for beside, section := range map[string]string{"/entries/": "/explore", "/proposals": "/policies", "/account": "/account", "/sessions": "/people", "/tokens": "/account"} {
+	for beside, section := range map[string]string{"/entries/": "/explore", "/proposals": "/policies", "/account": "/account", "/sessions": "/people", "/tokens": "/people"} {
 		if strings.HasPrefix(path, beside) {
 			return section
 		}
 	}
 	return ""
+}
+
+// sectionOf names the section that a path belongs to.
+func sectionOf(path string) string {
+	path, _, _ = strings.Cut(path, "#")
+	for _, s := range sections {
+		if s.Path == at(path) {
+			return s.Name
+		}
+	}
+	return "more"
 }
 
 // show renders a template of pages/ within the layout, with status 200.
@@ -114,7 +138,8 @@ func (v *visit) show(name, title string, data any) error {
 
 // showStatus is show with another status.
 func (v *visit) showStatus(status int, name, title string, data any) error {
-	l := layout{Title: title, At: at(v.URL.Path), Who: v.who, Now: v.now, Data: data, Said: said[v.URL.Query().Get("said")], Tenant: v.hub.tenant}
+	l := layout{Title: title, At: at(v.URL.Path), Who: v.who, Now: v.now, Data: data, Said: said[v.URL.Query().Get("said")], Tenant: v.hub.tenant,
+		Proved: v.hub.fresh(v), Here: v.hub.here(v)}
 	for _, s := range sections {
 		if v.who.May(s.need) {
 			l.Nav = append(l.Nav, s)
@@ -140,14 +165,27 @@ func (v *visit) showStatus(status int, name, title string, data any) error {
 // said are the things that a page may say was just done, by the word that a
 // redirect names them with: an address cannot put other words into the Hub's mouth.
 var said = map[string]string{
-	"granted":  "Granted. It counts on every gateway.",
-	"approved": "Approved. Nothing is granted until a second administrator grants the same.",
-	"denied":   "Denied. Nothing leaves.",
-	"deferred": "Put off. Nothing leaves; the request stays in the list.",
-	"modified": "Narrowed. It counts on every gateway, also on open connections.",
-	"revoked":  "Revoked. Open connections over it are cut.",
-	"blocked":  "Blocked. It cannot ask again until somebody lifts the block.",
-	"lifted":   "The block is lifted. Nothing leaves by that alone.",
+	"granted":       "Granted. It counts on every gateway.",
+	"approved":      "Approved. Nothing is granted until a second administrator grants the same.",
+	"denied":        "Denied. Nothing leaves.",
+	"deferred":      "Put off. Nothing leaves; the request stays in the list.",
+	"modified":      "Narrowed. It counts on every gateway, also on open connections.",
+	"revoked":       "Revoked. Open connections over it are cut.",
+	"blocked":       "Blocked. It cannot ask again until somebody lifts the block.",
+	"signed-out":    "You are signed out here.",
+	"proof-needed":  "Nothing was done yet: confirm first that it is you, and then send it again.",
+	"session-ended": "That session is over, on every gateway.",
+	"token-revoked": "That token opens nothing any more.",
+	"role-given":    "They have that role now.",
+	"role-taken":    "They have that role no more, and their sessions know it.",
+	"removed":       "They have no way in any more.",
+	"link-revoked":  "That link lets nobody in any more.",
+	"lifted":        "The block is lifted. Nothing leaves by that alone.",
+	"asked":         "Asked. Nothing of it leaves until an administrator grants it.",
+	"imported":      "Imported. What was granted goes on working; what is new waits for an answer.",
+	"erasure":       "The erasure is recorded and asked for. It is confirmed by a receipt of the landing.",
+	"view-saved":    "Saved. The view is in the list of views.",
+	"view-removed":  "The view is removed.",
 }
 
 // seeOther answers a POST that was carried out. The path is one of the Hub's own;
@@ -195,6 +233,10 @@ func (h *Hub) servePage(p *page) http.HandlerFunc {
 			h.failPage(v, err)
 			return
 		}
+		if p.proof && !h.fresh(v) {
+			h.proveFirst(v)
+			return
+		}
 		if err := p.do(h, v); err != nil {
 			h.failPage(v, err)
 		}
@@ -203,7 +245,7 @@ func (h *Hub) servePage(p *page) http.HandlerFunc {
 
 // mayVisit holds against a visitor what the page needs.
 func (h *Hub) mayVisit(v *visit) error {
-	if !v.who.May(v.page.need) {
+	if !v.page.self && !v.who.May(v.page.need) {
 		return problem(http.StatusForbidden, "right", fmt.Sprintf("this needs the right to %s, which none of your roles gives; an owner gives roles under People", v.page.need))
 	}
 	if err := h.ledger.InTouch(); err != nil && !v.page.stale && v.Method == http.MethodPost {

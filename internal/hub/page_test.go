@@ -21,7 +21,7 @@ func sitting(t *testing.T, who *access.Visitor, change func(*Config)) *httptest.
 		Logger: slog.New(slog.DiscardHandler),
 		Visitor: func(*http.Request) (access.Visitor, error) {
 			if who == nil {
-				return access.Visitor{}, errNobody
+				return access.Visitor{}, access.ErrNobody
 			}
 			return *who, nil
 		}}

@@ -25,7 +25,7 @@ var assetFiles embed.FS
 type templates map[string]*template.Template
 
 // frame are the files of pages/ that are in every page.
-var frame = []string{"pages/layout.html", "pages/parts.html"}
+var frame = []string{"pages/layout.html", "pages/parts.html", "pages/consentparts.html", "pages/rows.html"}
 
 // newTemplates reads the pages.
 func newTemplates() (templates, error) {
@@ -91,6 +91,9 @@ func (h *Hub) newPages() error {
 	h.pages = http.NewServeMux()
 	for i := range pages {
 		h.pages.HandleFunc(pages[i].pattern, h.servePage(&pages[i]))
+	}
+	for i := range doors {
+		h.pages.HandleFunc(doors[i].pattern, h.serveDoor(&doors[i]))
 	}
 	h.pages.Handle("GET /assets/", h.assets)
 	h.pages.HandleFunc("/", h.servePage(&page{pattern: "/", need: access.Read, stale: true, do: (*Hub).noSuchPage}))

@@ -13,24 +13,40 @@ import (
 
 // words are what templates say things with.
 var words = template.FuncMap{
-	"shown":  func(s any) string { return consent.Shown(fmt.Sprint(s)) },
-	"moment": moment,
-	"day":    func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },
-	"ago":    ago,
-	"bytes":  bytesOf,
-	"number": number,
-	"plural": func(n int, one, many string) string {
-		if n == 1 {
-			return one
-		}
-		return many
-	},
+	"shown":   func(s any) string { return consent.Shown(fmt.Sprint(s)) },
+	"moment":  moment,
+	"day":     func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },
+	"ago":     ago,
+	"bytes":   bytesOf,
+	"number":  number,
+	"plural":  plural,
 	"join":    strings.Join,
 	"share":   share,
 	"percent": percent,
 	"group":   group,
 	"tone":    tone,
 	"dict":    dict,
+	"explore": explore,
+	"parts":   Forms.parts,
+	"millis":  millis,
+	"sum":     func(a, b uint64) uint64 { return a + b },
+	"since":   func(t, now time.Time) string { return span(now.Sub(t)) },
+	"instant": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"deref":   func(p any) any { return reflect.Indirect(reflect.ValueOf(p)).Interface() },
+	"section": sectionOf,
+	"pick": func(yes bool, a, b string) string {
+		if yes {
+			return a
+		}
+		return b
+	},
+	"domain": domain,
+	"path":   partyPath,
+	// leafaction tells an action and its form apart: token email.
+	"leafaction": func(s string) [2]string {
+		action, form, _ := strings.Cut(s, " ")
+		return [2]string{action, form}
+	},
 }
 
 // groups say what is left of a value outside, by the action that it left under.
@@ -46,9 +62,10 @@ func group(a isogate.Action) string { return groups[a] }
 // is wrong, what waits. What has none is quiet.
 var tones = map[string]string{
 	"granted": "good", "in force": "good", "approved": "good", "confirmed": "good", "ready": "good", "valid": "good", "passed": "good", "verified": "good",
+	"agreed": "good", "up to date": "good", "wrapped": "good",
 	"requested": "wait", "proposed": "wait", "asked": "wait", "waiting": "wait",
-	"overdue": "bad", "broken": "bad", "failed": "bad", "not ready": "bad", "damaged": "bad", "expired certificate": "bad",
-	"invalidated": "warn", "ends soon": "warn", "unused": "warn", "out of touch": "warn", "unsealed": "warn",
+	"overdue": "bad", "broken": "bad", "failed": "bad", "not ready": "bad", "damaged": "bad", "over": "bad", "different packs": "bad",
+	"invalidated": "warn", "ends soon": "warn", "unused": "warn", "out of touch": "warn", "behind": "warn", "newer": "warn", "none in force": "warn", "kept the old pack": "warn",
 	"denied": "quiet", "deferred": "quiet", "expired": "quiet", "revoked": "quiet", "rejected": "quiet", "blocked": "quiet", "ended": "quiet",
 }
 
@@ -92,6 +109,17 @@ func percent(n, of any) string {
 	}
 }
 
+// millis is a time in milliseconds as people read it.
+func millis(ms float64) string {
+	switch {
+	case ms < 10:
+		return fmt.Sprintf("%.1f ms", ms)
+	case ms < 1000:
+		return fmt.Sprintf("%.0f ms", ms)
+	}
+	return fmt.Sprintf("%.1f s", ms/1000)
+}
+
 // float is a count of any integer type.
 func float(n any) float64 {
 	switch v := reflect.ValueOf(n); {
@@ -117,6 +145,14 @@ func dict(pairs ...any) (map[string]any, error) {
 		return nil, fmt.Errorf("dict: a key without a value")
 	}
 	return out, nil
+}
+
+// plural is one of two words.
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
 }
 
 // moment is a time as a page shows it: to the second, in UTC, with the exact one

@@ -16,15 +16,15 @@ func TestBodies(t *testing.T) {
 		r := at.reader(t)
 		read := func(from uint64, limit int) (seqs []uint64, next uint64) {
 			t.Helper()
-			next, err := r.Bodies(t.Context(), from, limit, func(seq uint64, body []byte) error {
+			next, of, err := r.Bodies(t.Context(), from, limit, func(seq uint64, body []byte) error {
 				if e, err := Decode(body); err != nil || seq != e.Seq || e.ID != entries[seq].ID {
 					t.Errorf("seq %d has entry %d %s: %v", seq, e.Seq, e.ID, err)
 				}
 				seqs = append(seqs, seq)
 				return nil
 			})
-			if err != nil {
-				t.Fatal(err)
+			if err != nil || of != 10 {
+				t.Fatal(of, err)
 			}
 			return seqs, next
 		}
@@ -61,7 +61,7 @@ func TestBodies(t *testing.T) {
 			t.Errorf("picked %v", picked)
 		}
 		stop := errors.New("stop")
-		if _, err := r.Bodies(t.Context(), 0, 5, func(uint64, []byte) error { return stop }); !errors.Is(err, stop) {
+		if _, _, err := r.Bodies(t.Context(), 0, 5, func(uint64, []byte) error { return stop }); !errors.Is(err, stop) {
 			t.Errorf("an error of do's is lost: %v", err)
 		}
 		if _, err := Decode([]byte(`{"id":"`)); err == nil {

@@ -1,7 +1,6 @@
 package trail
 
 import (
-	"context"
 	"time"
 
 	"github.com/isogate/isogate"
@@ -100,73 +99,26 @@ type Facet struct {
 // rows that a query selects with what it says of this dimension left out. Of a dimension there
 // are MaxFacets at the most.
 type Facets struct {
-	Kind, Source, App, Purpose, Transit, Destination, Decision, Pack []Facet
-	Label, Action, Handling, Rule                                    []Facet
+	Kind, Source, App, Purpose, Transit, Destination, Remote, Decision, Pack []Facet
+	Label, Action, Handling, Rule                                            []Facet
 }
 
 // MaxFacets is how many values of a dimension Facets gives.
 const MaxFacets = 500
 
-// List returns the rows that the query selects, newest first or, with Paging.From, oldest first. The
-// entries are read from the journal.
-func (t *Trail) List(ctx context.Context, q Query, p Paging) (Page, error) {
-	return Page{}, ErrBehind
-}
-
-// Get returns the row of one entry. Of an entry that closes others, or only says how
-// one ended, it is that entry alone. The error is the journal's where there is none.
-func (t *Trail) Get(ctx context.Context, id isogate.EntryID) (Row, error) {
-	return Row{}, ErrBehind
-}
-
-// Count counts what the query selects. It is exact.
-func (t *Trail) Count(ctx context.Context, q Query) (Count, error) {
-	return Count{}, ErrBehind
-}
-
-// Tally counts what the query selects by one dimension, or by several together, such
-// as ByDay and ByFamily. Groups are ordered by their keys. A row is in as many groups as its fields
-// have keys. Who asks by a dimension in which the query is wide asks for many groups: there are MaxGroups at
-// the most, and more is an error.
-//
-// It is also what knows what is in use: by consent, by remote, by rule, by path of what is
-// "unclassified", with the first and last time of each. What is not among the groups was never used.
-func (t *Trail) Tally(ctx context.Context, q Query, by ...By) ([]Group, error) {
-	return nil, ErrBehind
-}
-
-// MaxGroups is how many groups Tally makes.
-const MaxGroups = 20_000
-
-// Facets returns what a query could be narrowed by.
-func (t *Trail) Facets(ctx context.Context, q Query) (Facets, error) {
-	return Facets{}, ErrBehind
-}
-
-// Standing is how far the trail is.
-func (t *Trail) Standing() Standing { return Standing{} }
-
-// Watch is the seq of the first entry that is not in the trail, and a channel that is
-// closed once it is, or an end of an earlier one.
-func (t *Trail) Watch() (next uint64, more <-chan struct{}) { return 0, nil }
-
 // Usage is Count, and which labels really left, and how, with the query's fields.
 type Usage struct {
 	Count
-	// Labels are by label and action, of releases only, those with the strictest actions first.
+	// Labels are how the labels of the selected fields were treated, the loosest actions first.
 	Labels []LabelUse
 }
 
-// LabelUse is how often a label left by an action.
+// LabelUse is how often an action was applied to a label.
 type LabelUse struct {
 	Label  isogate.Label
 	Action isogate.Action
-	Values uint64
-	Last   time.Time
-}
-
-// Usage tells of what use a consent, a remote, a rule or anything else that the query selects
-// was: how often, when first and last, and which labels left by it. Refused requests do not count.
-func (t *Trail) Usage(ctx context.Context, q Query) (Usage, error) {
-	return Usage{}, ErrBehind
+	// Rows is how many releases had it, Values how many values.
+	Rows, Values uint64
+	// First and Last are of the first and last of these releases.
+	First, Last time.Time
 }

@@ -24,7 +24,9 @@ package trail
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/isogate/isogate"
@@ -35,9 +37,10 @@ type Journal interface {
 	// Tenant is whose journal it is.
 	Tenant(ctx context.Context) (isogate.Tenant, error)
 	// Bodies calls do with the exact bytes of the entries from a seq on, in order, of limit
-	// seqs at the most, and returns the seq behind the last that there could be one of.
-	// Where a seq is left out, its entry is missing. Bytes are valid during the call.
-	Bodies(ctx context.Context, from uint64, limit int, do func(seq uint64, body []byte) error) (next uint64, err error)
+	// seqs at the most, and returns the seq behind the last that there could be one of, and
+	// how many entries there are. Where a seq is left out, its entry is missing. Bytes are
+	// valid during the call.
+	Bodies(ctx context.Context, from uint64, limit int, do func(seq uint64, body []byte) error) (next, of uint64, err error)
 	// Pick calls do with the bytes of the entries that have these seqs, in any order.
 	Pick(ctx context.Context, seqs []uint64, do func(seq uint64, body []byte) error) error
 	// Find returns an entry's seq and bytes.
@@ -94,15 +97,130 @@ type Standing struct {
 // Current reports whether all that the journal has is in the trail.
 func (s Standing) Current() bool { return s.Fault == nil && !s.At.IsZero() && s.Next >= s.Of }
 
-// Trail is an open trail. It follows its journal while [Trail.Run] runs.
-type Trail struct{ cfg Config }
+// Trail is an open trail. It follows its journal while [Trail.Run] runs, which alone
+// changes it.
+type Trail struct {
+	cfg    Config
+	bounds bounds
+
+	tenant isogate.Tenant // of Run alone, as are the other members up to mu
+	open   opened
+	// digested is a block before which each day has its digest, or the end of one did not have.
+	digested  int
+	digesting bool // days may be over
+
+	mu       sync.RWMutex // guards what follows; Run writes under it, and reads without
+	store    *store       // nil while there is none
+	dict     *dictionary
+	written  position // what is in the file
+	fields   int      // how much of the dictionary is
+	shapes   int
+	blocks   []block
+	days     []day
+	tail     []row             // of one hour, behind the blocks; its rows are changed in place
+	late     map[uint64]ending // by seq: ends of rows in blocks, not in the file yet
+	now      position          // up to which everything is in all of these
+	atTail   position          // as it was when the tail began
+	standing Standing
+	more     chan struct{} // closed when there is more
+}
 
 // Open opens the trail, creating it if need be. One that is another tenant's, of another
-// format, or cannot be read, is thrown away, and is built again from the journal.
-func Open(ctx context.Context, cfg Config) (*Trail, error) { return &Trail{cfg: cfg}, nil }
+// format, or cannot be read, is thrown away, and is built again from the journal. It starts
+// nothing. What fails is no error here, for nothing that lets anything out depends on a
+// trail: Run tries it again, and until then every answer is [ErrBehind].
+func Open(ctx context.Context, cfg Config) (*Trail, error) { return open(ctx, cfg, usual) }
 
-// Run follows the journal until ctx ends; what fails is tried again. It never fails otherwise.
-func (t *Trail) Run(ctx context.Context) error { return nil }
+func open(ctx context.Context, cfg Config, b bounds) (*Trail, error) {
+	if cfg.Dir == "" || cfg.Journal == nil {
+		return nil, errors.New("trail: a directory and a journal are both needed")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Every <= 0 {
+		cfg.Every = DefaultEvery
+	}
+	if cfg.Share <= 0 || cfg.Share > 1 {
+		cfg.Share = DefaultShare
+	}
+	t := &Trail{cfg: cfg, bounds: b, more: make(chan struct{})}
+	if err := t.load(ctx); err != nil {
+		t.stand(time.Now(), err)
+		cfg.Logger.Error("the trail of the journal is not opened; nothing else depends on it", slog.String("trail", cfg.Dir), slog.Any("error", err))
+	}
+	return t, nil
+}
 
-// Close releases the trail.
-func (t *Trail) Close() error { return nil }
+// load opens the file, or a new one in its place.
+func (t *Trail) load(ctx context.Context) (err error) {
+	if t.tenant, err = t.cfg.Journal.Tenant(ctx); err != nil {
+		return fmt.Errorf("trail: %w", err)
+	}
+	for try := range 2 {
+		s, why, err := openStore(ctx, t.cfg.Dir)
+		if err != nil {
+			return err
+		}
+		if why == nil {
+			p, d, blocks, err := s.load(ctx, t.tenant, t.bounds)
+			var days []day
+			if err == nil {
+				days, err = s.days(ctx, blocks)
+			}
+			if err == nil {
+				t.take(s, p, d, blocks, days)
+				return nil
+			}
+			why = err
+			_ = s.close()
+		}
+		if ctx.Err() != nil || try > 0 {
+			return fmt.Errorf("trail %s: %w", t.cfg.Dir, why)
+		}
+		t.cfg.Logger.Warn("the trail is thrown away and built again from the journal", slog.String("trail", t.cfg.Dir), slog.Any("reason", why))
+		if err := discard(t.cfg.Dir); err != nil {
+			return fmt.Errorf("trail: %w; delete the directory, it is built again", err)
+		}
+	}
+	return nil
+}
+
+// take begins with what is in a file.
+func (t *Trail) take(s *store, p position, d *dictionary, blocks []block, days []day) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.store, t.dict, t.blocks, t.days, t.digested, t.digesting = s, d, blocks, days, 0, true
+	t.fields, t.shapes = len(d.fields), len(d.shapes)
+	t.written, t.now, t.atTail = p, p, p
+	t.tail, t.late, t.open = nil, map[uint64]ending{}, opened{}
+	t.standing.Next, t.standing.Rebuilding = p.next, p.next == 0
+}
+
+// Close releases the trail. Run must have ended.
+func (t *Trail) Close() error {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if t.store == nil {
+		return nil
+	}
+	return t.store.close()
+}
+
+// Standing is how far the trail is.
+func (t *Trail) Standing() Standing {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	s := t.standing
+	f := t.now.flaws
+	s.Missing, s.Unreadable, s.Stray, s.First = f.missing, f.unreadable, f.stray, f.first
+	return s
+}
+
+// Watch is the seq of the first entry that is not in the trail, and a channel that is
+// closed once it is, or an end of an earlier one.
+func (t *Trail) Watch() (next uint64, more <-chan struct{}) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.now.next, t.more
+}

@@ -89,7 +89,7 @@ func StartIn(tb TB, o Options) *Browser {
 		options = append(options, chromedp.NoSandbox) // it refuses to be root otherwise
 	}
 	allocated, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, cancel := chromedp.NewContext(allocated)
+	ctx, cancel := chromedp.NewContext(allocated, chromedp.WithErrorf(silent))
 	b := &Browser{tb: tb, ctx: ctx, watch: newWatch()}
 	tb.Cleanup(func() {
 		_ = chromedp.Cancel(ctx) // waits until the process has ended, which writes to its profile
@@ -139,6 +139,9 @@ func (b *Browser) For(tb TB) *Browser {
 	c.tb = tb
 	return &c
 }
+
+// silent takes what chromedp says of events that it does not know; what fails is returned.
+func silent(string, ...any) {}
 
 // begin has the window tell what goes wrong in it, and be in front for itself: the
 // focus is seen in each window.

@@ -51,7 +51,7 @@ func pages(t *testing.T) *httptest.Server {
 	serve("/good.js", js, `document.getElementById("script").textContent = "script ran"`)
 	serve("/bad", html, bad)
 	serve("/bad.css", css, badCSS)
-	serve("/bad.js", js, `console.error("it broke"); document.querySelector("h1").innerHTML = "x"`)
+	serve("/bad.js", js, `console.error("it broke"); document.querySelector("h1").textContent = "Scripted"; document.querySelector("h1").innerHTML = "x"`)
 	mux.HandleFunc("GET /file", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Disposition", `attachment; filename="named.txt"`)
 		_, _ = w.Write([]byte("what is in it"))
@@ -136,6 +136,20 @@ func TestFaultsAreNoticed(t *testing.T) {
 		}
 		if got := b.Number(`devicePixelRatio`); got != 1 {
 			t.Errorf("the zoom stays at %v", got)
+		}
+	})
+	t.Run("inspected", func(t *testing.T) {
+		b := trusted.Window(t)
+		pictures := map[string]int{}
+		faults, unsure := b.Inspect(Inspection{URL: "https://hub.example/good", Picture: func(how string, png []byte) { pictures[how] = len(png) }})
+		if len(faults)+len(unsure) > 0 || len(pictures) != 4 {
+			t.Errorf("the good page: %q, unsure %q, pictures %v", faults, unsure, pictures)
+		}
+		faults, _ = b.Inspect(Inspection{URL: "https://hub.example/bad"})
+		for _, part := range []string{"on a screen, axe", "by the keyboard", "with wider spacing", "in the dark, axe", "on a phone", "at 200 %", "in forced colours", "with less motion", "without scripts", "complaint"} {
+			if !slices.ContainsFunc(faults, func(f string) bool { return strings.HasPrefix(f, part) }) {
+				t.Errorf("of the bad page nothing is said about %q:\n%s", part, strings.Join(faults, "\n"))
+			}
 		}
 	})
 	t.Run("acts", func(t *testing.T) {
