@@ -29,6 +29,7 @@ var floors = check.Floors{
 		"internal/gateway":     3,
 		"internal/custody":     3,
 		"internal/archive":     3,
+		"internal/evidence":    3,
 		"internal/vault":       3,
 		"internal/landing":     4,
 		"internal/hub":         4,
