@@ -82,16 +82,14 @@ func (p hubPage) address(w *hubWorld) string {
 	return hubURL + strings.TrimSuffix(strings.TrimPrefix(p.pattern, "GET "), "{$}")
 }
 
-// Each page of the Hub is used by the keyboard, on a phone, with large letters, in the
+// everybody: each page of the Hub is used by the keyboard, on a phone, with large letters, in the
 // dark, in forced colours, without motion and without scripts, and axe-core finds
 // nothing that WCAG 2.2 A and AA would not have.
-func TestPagesAreForEverybody(t *testing.T) {
-	w := newHubWorld(t)
+func (w *hubWorld) everybody(t *testing.T) {
 	for _, p := range hubPages {
 		t.Run(strings.Trim(p.pattern, "/"), func(t *testing.T) {
-			b := w.window
 			if p.role == "" {
-				w.inspect(t, b(t), p)
+				w.inspect(t, w.window(t), p)
 				return
 			}
 			w.inspect(t, w.as(t, p.role), p)
