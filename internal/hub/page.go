@@ -36,6 +36,10 @@ var pages = slices.Concat(
 	accountPages,
 	peoplePages,
 	healthPages,
+	consentPages,
+	appPages,
+	outsidePages,
+	explorePages,
 )
 
 // visit is one request of a person with a browser.
@@ -177,6 +181,11 @@ var said = map[string]string{
 	"removed":       "They have no way in any more.",
 	"link-revoked":  "That link lets nobody in any more.",
 	"lifted":        "The block is lifted. Nothing leaves by that alone.",
+	"asked":         "Asked. Nothing of it leaves until an administrator grants it.",
+	"imported":      "Imported. What was granted goes on working; what is new waits for an answer.",
+	"erasure":       "The erasure is recorded and asked for. It is confirmed by a receipt of the landing.",
+	"view-saved":    "Saved. The view is in the list of views.",
+	"view-removed":  "The view is removed.",
 }
 
 // seeOther answers a POST that was carried out. The path is one of the Hub's own;
