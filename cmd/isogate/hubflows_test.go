@@ -60,7 +60,7 @@ func (w *hubWorld) peopleFlow(t *testing.T) {
 	owner.Type("Name", "grace")
 	owner.Tick("viewer")
 	owner.Press("Make a link")
-	link := owner.Script(`document.querySelector("code.secret").textContent.trim()`)
+	link := owner.Script(`document.querySelector("main code.digest").textContent.trim()`)
 	if !strings.HasPrefix(link, hubURL+"/signin/link?") {
 		t.Fatalf("the link is %q", link)
 	}
@@ -115,7 +115,7 @@ func (w *hubWorld) tokensFlow(t *testing.T) {
 	auditor.Open(hubURL + "/account")
 	auditor.Type("What it is for", "nightly export")
 	auditor.Press("Make the token")
-	token := auditor.Script(`document.querySelector("code.secret").textContent.trim()`)
+	token := auditor.Script(`document.querySelector("main code.digest").textContent.trim()`)
 	if !strings.HasPrefix(token, "igt_") {
 		t.Fatalf("the token is %q", token)
 	}
