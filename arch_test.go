@@ -25,6 +25,7 @@ var floors = check.Floors{
 		"internal/seal":        2,
 		"internal/access":      2,
 		"internal/trail":       2,
+		"internal/change":      2,
 		"internal/gateway":     3,
 		"internal/custody":     3,
 		"internal/archive":     3,

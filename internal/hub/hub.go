@@ -115,7 +115,7 @@ func New(cfg Config) (*Hub, error) {
 		cfg.Now = time.Now
 	}
 	h := &Hub{
-		tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, url: cfg.URL, logger: cfg.Logger, now: cfg.Now,
+		tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, logger: cfg.Logger, now: cfg.Now,
 		desk: cfg.Desk, provider: cfg.Provider,
 		custody: cfg.Custody,
 		trail:   cfg.Trail,
