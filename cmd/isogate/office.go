@@ -51,8 +51,13 @@ func (s *server) newOffice(pack *policy.Pack) (*office, error) {
 	} else if o.desk, err = newDesk(s.cfg, s.journal, s.logger, s.now); err != nil {
 		return nil, err
 	}
+	provider, err := s.newProvider(o)
+	if err != nil {
+		return nil, err
+	}
 	h, err := hub.New(hub.Config{Tenant: s.cfg.Tenant, Ledger: o.ledger, Describe: describer{pack: o.pack.Load, now: s.now, sources: s.cfg.senders}.describe,
-		Desk: o.desk, URL: o.url, Custody: custodian{s.custody}, Trail: s.trail, Running: standing{s}, Logger: s.logger, Now: s.now})
+		Desk: o.desk, Provider: provider, URL: o.url, Custody: custodian{s.custody}, Trail: s.trail, Running: standing{s},
+		Journal: s.journal, Packs: s.archive, Logger: s.logger, Now: s.now})
 	if err != nil {
 		return nil, err
 	}

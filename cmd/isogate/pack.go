@@ -17,6 +17,7 @@ type packCmd struct {
 	Check   packCheckCmd   `cmd:"" help:"Find every mistake of a pack."`
 	Test    packTestCmd    `cmd:"" help:"Run the cases of a pack."`
 	Explain packExplainCmd `cmd:"" help:"Say why a field is treated as it is, and what would change that."`
+	Plan    packPlanCmd    `cmd:"" help:"Say what changes for what leaves when one pack takes another's place."`
 }
 
 // printJSON writes one value for programs.

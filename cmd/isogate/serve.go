@@ -267,10 +267,6 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 			<-gctx.Done()
 			return s.health.Close()
 		})
-		g.Go(func() error {
-			s.office.welcome(gctx, s.logger)
-			return nil
-		})
 	}
 	g.Go(func() error { return giveBack(gctx, s.gate.Activity) })
 	g.Go(func() error { return failed(gctx, "the ledger or who may sit at the Hub", s.office.ran) })
@@ -293,6 +289,12 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	done()
 	s.logger.Info("serving", slog.String("tenant", string(s.cfg.Tenant)), slog.String("transits", s.transits.Addr().String()), slog.String("remotes", addr(s.appListener())), slog.String("hub", addr(s.hub)),
 		slog.String("pack", s.gate.Rules().Plan().Digest), slog.String("verifier", s.keys.Verifier()))
+	if s.hub != nil {
+		g.Go(func() error {
+			s.office.welcome(gctx, s.logger)
+			return nil
+		})
+	}
 	err := g.Wait()
 	s.logger.Info("drained")
 	s.later(s.packEntry("gateway stopped", s.gate.Rules().Plan()))

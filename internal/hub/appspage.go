@@ -122,7 +122,9 @@ func (v *visit) showApp(status int, f filled) error {
 	app, _ := FindApp(v.state, party, v.now)
 	p := appPage{App: app, Name: consent.Shown(st.Manifest.Name), Wanted: len(k.wanted(party)), Acts: k.actsOf(v.Context(), party), Open: -1, Form: f, May: v.who.May(access.Decide)}
 	p.Source, _ = party.Source()
-	p.Transit, _ = party.Transit()
+	if t, is := party.Transit(); is {
+		p.Transit = t
+	}
 	p.Uses, p.Known = k.lastUses(v.Context())
 	if v.hub.open != nil {
 		p.Open = v.hub.open(party)

@@ -58,6 +58,12 @@ type Config struct {
 	// Open is how many connections and requests of a party, or of [consent.Everybody], are
 	// under way by a grant, on the gateway that this Hub is part of. Nil is not known.
 	Open func(consent.Party) int
+	// Journal is where single entries and proofs are; nil where none can be looked up.
+	Journal Journal
+	// Packs are those that were ever in force; nil where nobody keeps them.
+	Packs Packs
+	// Provider is where people sign in by OpenID Connect; nil where they do not.
+	Provider *access.Provider
 	// Visitor says who sits at the other end of a request for a page. Its error says
 	// why that is not known. Nil asks the desk.
 	Visitor func(*http.Request) (access.Visitor, error)
@@ -73,6 +79,9 @@ type Hub struct {
 	desk     *access.Desk            // nil where nobody can come in
 	custody  Custody                 // may be nil
 	open     func(consent.Party) int // may be nil
+	journal  Journal                 // may be nil
+	packs    Packs                   // may be nil
+	provider *access.Provider        // nil where nobody comes by one
 	logger   *slog.Logger
 	now      func() time.Time
 	failed   *guess.Limit
@@ -87,6 +96,8 @@ type Hub struct {
 	pages     *http.ServeMux
 	templates templates
 	assets    assets
+	views     views
+	tails     tails
 }
 
 // maxBody is the largest body of a request, in bytes.
@@ -103,8 +114,18 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Hub{tenant: cfg.Tenant, trail: cfg.Trail, running: cfg.Running, ledger: cfg.Ledger, describe: cfg.Describe, desk: cfg.Desk, custody: cfg.Custody, open: cfg.Open, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
-		mux: http.NewServeMux(), patterns: map[string]bool{}}
+	h := &Hub{
+		tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, url: cfg.URL, logger: cfg.Logger, now: cfg.Now,
+		desk: cfg.Desk, provider: cfg.Provider,
+		custody: cfg.Custody,
+		trail:   cfg.Trail,
+		journal: cfg.Journal,
+		packs:   cfg.Packs,
+		running: cfg.Running,
+		open:    cfg.Open,
+		failed:  guess.New(cfg.Now),
+		mux:     http.NewServeMux(), patterns: map[string]bool{},
+	}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path
 		h.patterns[pattern] = true
@@ -159,7 +180,7 @@ var routes = slices.Concat([]route{
 	{"GET", "/erasures", access.Read, true, (*Hub).listErasures},
 	{"GET", "/overview", access.Read, true, (*Hub).showOverview},
 	{"GET", "/health", access.Read, true, (*Hub).showHealth},
-}, accessRoutes)
+}, accessRoutes, exploreRoutes)
 
 // call is one request of an administrator.
 type call struct {

@@ -39,6 +39,7 @@ var pages = slices.Concat(
 	consentPages,
 	appPages,
 	outsidePages,
+	explorePages,
 )
 
 // visit is one request of a person with a browser.
@@ -183,6 +184,8 @@ var said = map[string]string{
 	"asked":         "Asked. Nothing of it leaves until an administrator grants it.",
 	"imported":      "Imported. What was granted goes on working; what is new waits for an answer.",
 	"erasure":       "The erasure is recorded and asked for. It is confirmed by a receipt of the landing.",
+	"view-saved":    "Saved. The view is in the list of views.",
+	"view-removed":  "The view is removed.",
 }
 
 // seeOther answers a POST that was carried out. The path is one of the Hub's own;

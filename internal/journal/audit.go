@@ -108,6 +108,7 @@ var kindsFollowed = [...][]byte{
 	appendMember(nil, "kind", string(isogate.KindConsent)),
 	appendMember(nil, "kind", string(isogate.KindLanding)),
 	appendMember(nil, "kind", string(isogate.KindAdmin)),
+	appendMember(nil, "kind", string(isogate.KindPack)),
 }
 
 // announces is the kind under which followers must be told of an entry, "" for one
@@ -169,7 +170,7 @@ func (r *Reader) verifyLog(ctx context.Context, vkey string, size uint64) error 
 			if i >= len(bundle) || !bytes.Equal(rfc6962.DefaultHasher.HashLeaf(bundle[i]), leaves[i]) {
 				return &DamageError{[]Damage{{Entry: true, Seq: seq + uint64(i), What: "its copy in the log's bundle is not what was sealed; the database has it right"}}}
 			}
-			if kind := announces(bundle[i]); outbox != nil && kind != "" && (kind != isogate.KindAdmin || r.lists(kind)) && outbox[seq+uint64(i)] != kind {
+			if kind := announces(bundle[i]); outbox != nil && kind != "" && (kind != isogate.KindAdmin && kind != isogate.KindPack || r.lists(kind)) && outbox[seq+uint64(i)] != kind {
 				return &DamageError{[]Damage{{Entry: true, Seq: seq + uint64(i), ID: idOf(bundle[i]), What: "it was taken out of the outbox: gateways that start do not hear of it"}}}
 			}
 		}

@@ -45,7 +45,7 @@ const (
 //
 // It ends with nil when ctx does, with f's error, or with one that is [ErrPutBack]
 // when entries that it delivered are no longer there. Entries of kind consent,
-// landing and admin can be followed.
+// landing, admin and pack can be followed.
 //
 // No entry is missed, however many write. Whoever appends takes its seqs under a
 // lock that is kept until the commit (in SQLite the write lock, in PostgreSQL the
@@ -56,10 +56,10 @@ const (
 // promise: P14
 func (r *Reader) Follow(ctx context.Context, kind isogate.EntryKind, from uint64, every time.Duration, f func(Batch) error) error {
 	if !followable(kind) {
-		return fmt.Errorf("journal %s: entries of kind %q cannot be followed; only consent, landing and admin can", r.place, kind)
+		return fmt.Errorf("journal %s: entries of kind %q cannot be followed; only consent, landing, admin and pack can", r.place, kind)
 	}
-	if kind == isogate.KindAdmin && !r.lists(kind) {
-		return fmt.Errorf("journal %s: its format is %d, in which admin entries cannot be followed; start its gateway, which brings it to %d", r.place, r.format, sqliteLatest)
+	if (kind == isogate.KindAdmin || kind == isogate.KindPack) && !r.lists(kind) {
+		return fmt.Errorf("journal %s: its format is %d, in which %s entries cannot be followed; start its gateway, which brings it to %d", r.place, r.format, kind, sqliteLatest)
 	}
 	w := &follower{r: r, kind: kind, next: from, every: max(every, time.Millisecond), f: f}
 	var err error

@@ -333,7 +333,7 @@ func TestFollowOneKind(t *testing.T) {
 		at := fresh(t)
 		j, _ := open(t, at.config(newKey(t, "isogate/acme")))
 		const n = followPage + 10
-		kinds := [4]isogate.EntryKind{isogate.KindConsent, isogate.KindLanding, isogate.KindLanding, isogate.KindAdmin}
+		kinds := [4]isogate.EntryKind{isogate.KindConsent, isogate.KindLanding, isogate.KindPack, isogate.KindAdmin}
 		for i := range n {
 			if err := j.AppendLater(&isogate.Entry{Kind: kinds[i%4], Act: "of a kind"}); err != nil {
 				t.Fatal(err)
@@ -343,7 +343,7 @@ func TestFollowOneKind(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := at.reader(t)
-		for _, kind := range []isogate.EntryKind{isogate.KindConsent, isogate.KindLanding, isogate.KindAdmin} {
+		for _, kind := range []isogate.EntryKind{isogate.KindConsent, isogate.KindLanding, isogate.KindAdmin, isogate.KindPack} {
 			var got []isogate.Entry
 			end := errors.New("end")
 			err := r.Follow(t.Context(), kind, 0, time.Second, func(b Batch) error {

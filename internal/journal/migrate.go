@@ -23,10 +23,11 @@ const versionTable = "migration"
 
 // The versions that this program reads and writes.
 const (
-	sqliteLatest   = 4
+	sqliteLatest   = 5
 	outboxKinds    = 3 // from which on the outbox has kinds
 	outboxAdmin    = 4 // and admin entries
-	postgresLatest = 3
+	outboxPack     = 5 // and pack entries
+	postgresLatest = 4
 )
 
 // dialect is the migrations of one kind of database.

@@ -9,14 +9,17 @@ import (
 // followable reports whether entries of a kind can be followed: every gateway of the
 // tenant must hear of them at once. They are few beside the releases.
 func followable(kind isogate.EntryKind) bool {
-	return kind == isogate.KindConsent || kind == isogate.KindLanding || kind == isogate.KindAdmin
+	return kind == isogate.KindConsent || kind == isogate.KindLanding || kind == isogate.KindAdmin || kind == isogate.KindPack
 }
 
 // lists reports whether the outbox has the entries of a kind under it: those of a
 // journal that no gateway has brought to this version yet may not be there.
 func (r *Reader) lists(kind isogate.EntryKind) bool {
-	if kind == isogate.KindAdmin {
+	switch kind {
+	case isogate.KindAdmin:
 		return r.format >= outboxAdmin
+	case isogate.KindPack:
+		return r.format >= outboxPack
 	}
 	return followable(kind) && r.format >= outboxKinds
 }

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -122,54 +123,61 @@ func TestGatewaysStartTogether(t *testing.T) {
 	refuses(t, other.shared(at.config(key).Database), "the key that sealed it")
 }
 
-// Admin entries can be followed from format 4 on. This test verifies that those of a
-// journal of format 3 are told once it is opened, and found and verified before, when
-// the outbox does not have them yet; and that it is not followed then, since admin
-// entries could be missed.
-func TestUpgradeFromFormat3(t *testing.T) {
-	conformance(t, func(t *testing.T, fresh func(testing.TB) site) {
-		at, key := fresh(t), newKey(t, "isogate/acme")
-		j, stop := open(t, at.config(key))
-		appendN(t, j, 3)
-		admin := &isogate.Entry{Kind: isogate.KindAdmin, Actor: "ada", Act: "signed in"}
-		// Not one, whatever its detail looks like.
-		like := &isogate.Entry{Kind: isogate.KindKey, Act: "x", Detail: map[string]string{"a": `"tenant":"acme","kind":"admin"`, "kind": "admin"}}
-		for _, e := range []*isogate.Entry{admin, like} {
-			if err := j.Append(t.Context(), e); err != nil {
-				t.Fatal(err)
-			}
-		}
-		sealedAll(t, j)
-		stop()
-		at.change(t, `DELETE FROM outbox WHERE kind = 'admin'`)
-		if at.shared {
-			at.change(t, `DELETE FROM migration WHERE version_id = 3`)
-		} else {
-			at.change(t, `DELETE FROM migration WHERE version_id = 4; PRAGMA user_version = 3`)
-			r := at.reader(t)
-			found, err := r.List(t.Context(), Filter{Kind: isogate.KindAdmin})
-			if err != nil || len(found) != 1 || found[0].Seq != admin.Seq {
-				t.Errorf("format 3 lists the admin entries %v: %v", found, err)
-			}
-			if _, err := r.Verify(t.Context(), key.vkey); err != nil {
-				t.Errorf("format 3 does not verify: %v", err)
-			}
-			err = r.Follow(t.Context(), isogate.KindAdmin, 0, time.Millisecond, func(Batch) error { return errors.New("told") })
-			if err == nil || !strings.Contains(err.Error(), "start its gateway") {
-				t.Errorf("format 3 is followed: %v", err)
-			}
-		}
-		j, _ = open(t, at.config(key))
-		var told []isogate.Entry
-		end := errors.New("end")
-		if err := j.Follow(t.Context(), isogate.KindAdmin, 0, time.Second, func(b Batch) error { told = b.Entries; return end }); !errors.Is(err, end) {
-			t.Fatal(err)
-		}
-		if len(told) != 1 || told[0].Seq != admin.Seq || told[0].Act != "signed in" {
-			t.Errorf("told %v, want entry %d", told, admin.Seq)
-		}
-		if _, err := j.Verify(t.Context(), key.vkey); err != nil {
-			t.Error(err)
-		}
-	})
+// Admin entries can be followed from format 4 on, and pack entries from format 5. This test
+// verifies that those of an older journal are told once it is opened, and found and
+// verified before, when the outbox does not have them yet; and that it is not followed then,
+// since entries could be missed.
+func TestUpgradeOfWhatIsFollowed(t *testing.T) {
+	for _, c := range []struct {
+		kind             isogate.EntryKind
+		before, postgres int // the format before, and the version of PostgreSQL's that brought it
+	}{{isogate.KindAdmin, 3, 3}, {isogate.KindPack, 4, 4}} {
+		t.Run(string(c.kind), func(t *testing.T) {
+			conformance(t, func(t *testing.T, fresh func(testing.TB) site) {
+				at, key := fresh(t), newKey(t, "isogate/acme")
+				j, stop := open(t, at.config(key))
+				appendN(t, j, 3)
+				one := &isogate.Entry{Kind: c.kind, Actor: "ada", Act: "did something"}
+				// Not one, whatever its detail looks like.
+				like := &isogate.Entry{Kind: isogate.KindKey, Act: "x", Detail: map[string]string{"a": `"tenant":"acme","kind":"` + string(c.kind) + `"`, "kind": string(c.kind)}}
+				for _, e := range []*isogate.Entry{one, like} {
+					if err := j.Append(t.Context(), e); err != nil {
+						t.Fatal(err)
+					}
+				}
+				sealedAll(t, j)
+				stop()
+				at.change(t, fmt.Sprintf(`DELETE FROM outbox WHERE kind = '%s'`, c.kind))
+				if at.shared {
+					at.change(t, fmt.Sprintf(`DELETE FROM migration WHERE version_id >= %d`, c.postgres))
+				} else {
+					at.change(t, fmt.Sprintf(`DELETE FROM migration WHERE version_id > %d; PRAGMA user_version = %d`, c.before, c.before))
+					r := at.reader(t)
+					found, err := r.List(t.Context(), Filter{Kind: c.kind})
+					if err != nil || len(found) != 1 || found[0].Seq != one.Seq {
+						t.Errorf("format %d lists the entries %v: %v", c.before, found, err)
+					}
+					if _, err := r.Verify(t.Context(), key.vkey); err != nil {
+						t.Errorf("format %d does not verify: %v", c.before, err)
+					}
+					err = r.Follow(t.Context(), c.kind, 0, time.Millisecond, func(Batch) error { return errors.New("told") })
+					if err == nil || !strings.Contains(err.Error(), "start its gateway") {
+						t.Errorf("format %d is followed: %v", c.before, err)
+					}
+				}
+				j, _ = open(t, at.config(key))
+				var told []isogate.Entry
+				end := errors.New("end")
+				if err := j.Follow(t.Context(), c.kind, 0, time.Second, func(b Batch) error { told = b.Entries; return end }); !errors.Is(err, end) {
+					t.Fatal(err)
+				}
+				if len(told) != 1 || told[0].Seq != one.Seq || told[0].Act != "did something" {
+					t.Errorf("told %v, want entry %d", told, one.Seq)
+				}
+				if _, err := j.Verify(t.Context(), key.vkey); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }

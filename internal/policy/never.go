@@ -19,16 +19,46 @@ type invariant struct {
 	at          position
 }
 
+// Invariant is one line of never.yaml, for people: what may never leave, and who
+// wrote it down. A plan is not made unless all of them hold.
+type Invariant struct {
+	Never   string `json:"never"` // label personal.** as allow, for observability, to any destination
+	Because string `json:"because,omitempty"`
+	At      string `json:"at"` // file:line
+}
+
+// Invariants are the lines of the pack's never.yaml, in their order.
+func (p *Plan) Invariants() []Invariant { return slices.Clone(p.invariants) }
+
+// text is the invariant in words; two that forbid the same have one.
+func (inv *invariant) text() string {
+	actions := slices.Clone(inv.as)
+	slices.Sort(actions)
+	words := textsOf(slices.Compact(actions), isogate.Action.String)
+	s := fmt.Sprintf("%s as %s", inv.label, strings.Join(words, ", "))
+	if inv.purpose != isogate.NoPurpose {
+		s += " for " + inv.purpose.String()
+	}
+	if inv.destination != "" {
+		s += " to " + string(inv.destination)
+	}
+	if inv.source != "" {
+		s += " from " + string(inv.source)
+	}
+	return s
+}
+
 // readNever reads never.yaml and checks every invariant against every transit.
-func (r *reader) readNever(root *node, transits []*Transit) {
+func (r *reader) readNever(root *node, plan *Plan) {
 	for _, n := range r.items(root, "never.yaml") {
 		o, ok := r.object(n, "an item of never.yaml", "never", "because")
 		if !ok {
 			continue
 		}
-		r.optional(o, "because")
+		because, _ := r.optional(o, "because")
 		if inv, ok := r.readInvariant(n, o.need("never", "write never: {label: personal.**, as: allow}")); ok {
-			r.hold(inv, transits)
+			r.hold(inv, plan.transits)
+			plan.invariants = append(plan.invariants, Invariant{inv.text(), because, inv.at.rule()})
 		}
 	}
 }

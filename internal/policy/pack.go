@@ -127,7 +127,7 @@ func (r *reader) read(files []packFile, p *Pack) *Plan {
 	r.checkUnused(plan.transits)
 	r.checkEnds(plan.transits)
 	if n := roots["never.yaml"]; n != nil {
-		r.readNever(n, plan.transits)
+		r.readNever(n, plan)
 	}
 	for _, n := range dirs["tests"] {
 		p.cases = append(p.cases, r.readCases(n, p)...)

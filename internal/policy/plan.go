@@ -26,6 +26,7 @@ type Plan struct {
 	routes       map[way]*routes
 	tunnels      map[way]*Transit
 	remotes      map[isogate.Source]*remotes
+	invariants   []Invariant
 }
 
 // way is one source's way to one destination.
