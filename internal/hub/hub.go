@@ -55,6 +55,8 @@ type Config struct {
 	Trail Trail
 	// Running is the gateway beside which the Hub runs; nil where there is none.
 	Running Running
+	// Policies is what pages of policy are made of; its zero value shows none.
+	Policies Policies
 	// Visitor says who sits at the other end of a request for a page. Its error says
 	// why that is not known. Nil asks the desk.
 	Visitor func(*http.Request) (access.Visitor, error)
@@ -79,6 +81,7 @@ type Hub struct {
 	tenant    isogate.Tenant
 	trail     Trail   // may be nil
 	running   Running // may be nil
+	policies  Policies
 	visitor   func(*http.Request) (access.Visitor, error)
 	pages     *http.ServeMux
 	templates templates
@@ -99,7 +102,7 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Hub{tenant: cfg.Tenant, trail: cfg.Trail, running: cfg.Running, ledger: cfg.Ledger, describe: cfg.Describe, desk: cfg.Desk, custody: cfg.Custody, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
+	h := &Hub{tenant: cfg.Tenant, trail: cfg.Trail, running: cfg.Running, ledger: cfg.Ledger, describe: cfg.Describe, desk: cfg.Desk, policies: cfg.Policies, custody: cfg.Custody, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
 		mux: http.NewServeMux(), patterns: map[string]bool{}}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path
@@ -155,7 +158,7 @@ var routes = slices.Concat([]route{
 	{"GET", "/erasures", access.Read, true, (*Hub).listErasures},
 	{"GET", "/overview", access.Read, true, (*Hub).showOverview},
 	{"GET", "/health", access.Read, true, (*Hub).showHealth},
-}, accessRoutes)
+}, accessRoutes, policyRoutes)
 
 // call is one request of an administrator.
 type call struct {
@@ -215,7 +218,7 @@ func (h *Hub) serve(op route) http.HandlerFunc {
 			return
 		}
 		c.state = h.ledger.State()
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(op.method+" "+op.path))
 		a, err := op.do(h, c)
 		if err != nil {
 			h.refuse(w, problemOf(err))

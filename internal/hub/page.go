@@ -35,6 +35,9 @@ var pages = slices.Concat(
 	overviewPages,
 	accountPages,
 	peoplePages,
+	policyPages,
+	proposalPages,
+	playgroundPages,
 	healthPages,
 )
 
@@ -176,6 +179,10 @@ var said = map[string]string{
 	"role-taken":    "They have that role no more, and their sessions know it.",
 	"removed":       "They have no way in any more.",
 	"link-revoked":  "That link lets nobody in any more.",
+	"proposed":      "Proposed. Nothing changes before others approve it and it is deployed.",
+	"pack-approved": "Your approval is recorded. Nothing changes before the pack is deployed.",
+	"pack-rejected": "Rejected. Whoever still wants it must propose it again.",
+	"withdrawn":     "Withdrawn. It can be proposed again.",
 	"lifted":        "The block is lifted. Nothing leaves by that alone.",
 }
 
@@ -219,7 +226,7 @@ func (h *Hub) servePage(p *page) http.HandlerFunc {
 			h.signInFirst(v, err)
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(p.pattern))
 		if err := h.mayVisit(v); err != nil {
 			h.failPage(v, err)
 			return
