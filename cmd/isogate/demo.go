@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 
 	"github.com/isogate/isogate"
 )
@@ -48,8 +47,7 @@ func (c *demoCmd) Run(e *env) error {
 
 	d.live(ctx)
 	if !c.Once && e.Context.Err() == nil {
-		d.invite()
-		<-ctx.Done()
+		d.receive(ctx, e.Stdin)
 	}
 	stop()
 	if err := <-served; err != nil {
@@ -136,40 +134,6 @@ func (d *demo) introduce() {
 	d.say("  portal    https://%s, at %s; its landing in front of it at %s\n", portalHost, d.portal.address(), addr(d.landing.gateways))
 	d.say("  agent     sees the portal's page through the landing: %s\n", d.pageURL(agentPage))
 	d.say("  vendor    of the app: %s and others\n", apiHost)
-	d.say("  ada       uses the product, and administers it: token for %s\n", d.ada.base)
+	d.say("  ada       uses the product, and administers it: the Hub is at %s\n", d.server.office.url)
 	d.say("  auditor   holds %s and nothing else\n", d.server.keys.Verifier())
-}
-
-func (d *demo) invite() {
-	d.say("\nThe world is still running. In another terminal:\n\n")
-	d.say("  cd %s\n\n", d.dir)
-	d.say("  # as the app: what is granted, and what waits for Ada\n")
-	d.say("  app=\"curl --proxy http://%s:%s@%s --cacert %s\"\n", botName, d.bot.Token, d.bot.Door, filepath.Join("state", "keys", "intercept.pem"))
-	d.say("  $app https://%s/v1/issues --json '{\"issue\":{\"title\":\"It works\",\"body\":\"Outside, this is a token\"}}'\n", apiHost)
-	d.say("  $app https://%s/v1/models/2\n\n", modelsHost)
-	d.say("  # as Ada\n")
-	d.say("  export ISOGATE_TOKEN=%s\n", d.ada.token)
-	d.say("  isogate app list\n")
-	d.say("  isogate app show %s\n", botSource)
-	d.say("  isogate consent list\n")
-	d.say("  isogate consent show %s\n", d.bot.waits)
-	d.say("  isogate consent grant %s --reason 'I want the new model'\n", d.bot.waits)
-	d.say("  isogate consent revoke --party %s\n", botSource)
-	d.say("  isogate subject list\n")
-	d.say("  isogate subject landings\n\n")
-	d.say("  # as the agent: open this page, sign in with this token; nobody's session is open any more\n")
-	d.say("  %s\n", d.pageURL(agentPage))
-	d.say("  %s\n", d.agent.token)
-	d.say("  # or: curl -H 'Authorization: Bearer %s' %s\n\n", d.agent.token, d.pageURL(agentPage))
-	d.say("  # as the product: a new session, which the agent sees; and its end\n")
-	d.say("  product=\"curl --cacert tls/inside-ca.pem --cert tls/product.pem --key tls/product.key\"\n")
-	d.say("  $product %s/to/support-portal/v1/sessions -H 'Isogate-Session: mine' --json '{\"user\":{\"displayName\":\"Grace Hopper\",\"email\":\"grace@acme.example\"}}'\n", d.base)
-	d.say("  $product %s/sessions/end --json '{\"session\":\"mine\"}'\n\n", d.base)
-	d.say("  # as anybody who may read the state\n")
-	d.say("  isogate journal show %s --state state\n", d.first)
-	d.say("  isogate journal list --state state\n")
-	d.say("  isogate pack explain pack --transit triage-issues\n")
-	d.say("  curl http://%s/readyz\n", d.server.hub.Addr())
-	d.say("  curl http://%s/metrics\n", d.server.hub.Addr())
-	d.say("\nCtrl-C stops it.\n")
 }

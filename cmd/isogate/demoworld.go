@@ -159,5 +159,5 @@ const demoHubHost = "hub.acme.example"
 const demoHub = `hub:
   listen: HUB
   administrators:
-    - {name: ada, token_sha256: ADA}
+    - {name: ada, roles: [owner, policy-author], token_sha256: ADA}
 `

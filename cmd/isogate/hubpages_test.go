@@ -29,6 +29,7 @@ type hubPage struct {
 // hubPages are all that are read; a test compares them with those that the Hub has.
 var hubPages = []hubPage{
 	{pattern: "GET /{$}", role: access.Owner},
+	{pattern: "GET /health", role: access.Viewer},
 	{pattern: "GET /signin"},
 	{pattern: "GET /signin/link", path: (*hubWorld).unusedLink},
 	{pattern: "GET /signin/again", role: access.Owner},

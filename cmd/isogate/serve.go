@@ -213,23 +213,27 @@ func (s *server) ready() error { return errors.Join(s.journal.Ready(), s.office.
 func (s *server) admit(created bool, plan *policy.Plan) {
 	if created {
 		s.later(&isogate.Entry{Kind: isogate.KindKey, Actor: "isogate serve", Act: "keys created",
-			Detail: map[string]string{"verifier": s.keys.Verifier()}})
+			Detail: map[string]string{"verifier": s.keys.Verifier(), "primary": keyName(s.keys.Primary())}})
 	}
-	s.later(packEntry("pack loaded", plan))
+	s.later(s.packEntry("pack loaded", plan))
 }
 
-func packEntry(act string, plan *policy.Plan) *isogate.Entry {
+// packEntry says what this gateway judges by, and with which key it mints, or that
+// it did so until now.
+//
+// promise: P10
+func (s *server) packEntry(act string, plan *policy.Plan) *isogate.Entry {
 	return &isogate.Entry{Kind: isogate.KindPack, Actor: "isogate serve", Act: act, Pack: plan.Digest,
-		Detail: map[string]string{"name": plan.Name, "version": fmt.Sprint(plan.Version)}}
+		Detail: map[string]string{"gateway": s.cfg.Gateway.Name, "name": plan.Name, "version": fmt.Sprint(plan.Version), "primary": keyName(s.keys.Primary())}}
 }
 
 // refusedEntry says that a pack was not loaded, and which one stays in force.
-func refusedEntry(err error, stays *policy.Plan) *isogate.Entry {
-	e := &isogate.Entry{Kind: isogate.KindPack, Actor: "isogate serve", Act: "pack refused", Pack: stays.Digest,
-		Reason: "it does not load; the one named here stays in force"}
+func (s *server) refusedEntry(err error) *isogate.Entry {
+	e := s.packEntry("pack refused", s.gate.Rules().Plan())
+	e.Reason = "it does not load; the one named here stays in force"
 	var no *change.UnapprovedError
 	if errors.As(err, &no) {
-		e.Reason, e.Detail = "it is not approved; the one named here stays in force", map[string]string{"refused": no.Pack}
+		e.Reason, e.Detail["refused"] = "another is not approved; the one named here stays in force", no.Pack
 	}
 	return e
 }
@@ -278,10 +282,6 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 			<-gctx.Done()
 			return s.health.Close()
 		})
-		g.Go(func() error {
-			s.office.welcome(gctx, s.logger)
-			return nil
-		})
 	}
 	g.Go(func() error { return giveBack(gctx, s.gate.Activity) })
 	g.Go(func() error { return failed(gctx, "the ledger or who may sit at the Hub", s.office.ran) })
@@ -304,8 +304,15 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	done()
 	s.logger.Info("serving", slog.String("tenant", string(s.cfg.Tenant)), slog.String("transits", s.transits.Addr().String()), slog.String("remotes", addr(s.appListener())), slog.String("hub", addr(s.hub)),
 		slog.String("pack", s.gate.Rules().Plan().Digest), slog.String("verifier", s.keys.Verifier()))
+	if s.hub != nil {
+		g.Go(func() error {
+			s.office.welcome(gctx, s.logger)
+			return nil
+		})
+	}
 	err := g.Wait()
 	s.logger.Info("drained")
+	s.later(s.packEntry("gateway stopped", s.gate.Rules().Plan()))
 	s.client.CloseIdle()
 	stopLedger()
 	err = errors.Join(err, <-s.office.ran, <-cutter, <-keeper)
@@ -354,7 +361,7 @@ func (s *server) reload(ctx context.Context) {
 	}
 	if err != nil {
 		s.logger.Error("not reloaded; what was in force stays in force", slog.Any("error", err))
-		s.later(refusedEntry(err, s.gate.Rules().Plan()))
+		s.later(s.refusedEntry(err))
 		return
 	}
 	s.certs.take(certs)
@@ -365,14 +372,14 @@ func (s *server) reload(ctx context.Context) {
 		s.later(interceptEntry(s.intercept.current.Load()))
 	}
 	s.gate.Swap(rules)
-	s.office.pack.Store(pack)
+	s.office.inForce(pack, s.now())
 	plan := pack.Plan()
-	s.later(packEntry("pack loaded", plan))
+	s.later(s.packEntry("pack loaded", plan))
 	// Not what this reload found new: an earlier one may have failed behind the keys.
 	if primary := s.keys.Primary(); primary != s.primary {
 		s.primary = primary
 		s.later(&isogate.Entry{Kind: isogate.KindKey, Actor: "isogate serve", Act: "keys rotated",
-			Detail: map[string]string{"primary": fmt.Sprintf("%08x", primary)}})
+			Detail: map[string]string{"primary": keyName(primary)}})
 	}
 	s.logger.Info("reloaded", slog.String("pack", plan.Digest))
 }

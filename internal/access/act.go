@@ -47,7 +47,7 @@ func (w What) String() string {
 func parseWhat(s string) (What, bool) {
 	for i, n := range whatNames[1:] {
 		if n == s {
-			return What(i + 1), true //nolint:gosec // there are few
+			return What(i + 1), true
 		}
 	}
 	return NoAct, false
@@ -212,7 +212,7 @@ func readAct(e *isogate.Entry) (Act, error) {
 	}
 	if s, there := d[inCount]; there {
 		n, err := strconv.ParseUint(s, 10, 32)
-		a.Passkey.Count = uint32(n) //nolint:gosec // of 32 bits
+		a.Passkey.Count = uint32(n)
 		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -71,7 +71,7 @@ func (s *State) mayBe(known *Person, a *Act) error {
 		return nil
 	}
 	if known.Entered || known.Identity != (Identity{}) {
-		return noEffect("the name %s is that of somebody else, who signs in in another way; names are not merged", a.Person)
+		return noEffect("the name %s is that of somebody else, who signs in by another way; names are not merged", a.Person)
 	}
 	for _, l := range s.links {
 		if l.Person == a.Person && a.At.Before(l.Until) {
@@ -93,7 +93,7 @@ func (s *State) letsIn(a *Act) ([]Role, error) {
 	case l.Person != "" && l.Person != a.Person:
 		return nil, noEffect("the link is for somebody else")
 	case l.Person == "" && len(s.people) > 0:
-		return nil, noEffect("the link was for an empty installation, and somebody signed in in the meantime")
+		return nil, noEffect("the link was for an empty installation, and somebody has signed in since")
 	}
 	return l.Roles, nil
 }

@@ -140,11 +140,11 @@ func (s *State) Prompt(r *Request, describe Describe, at time.Time) *Prompt {
 	}
 	changes := remote.Compare(st.Rows(at), r.Rows)
 	for _, row := range r.Rows {
-		pr := s.promptRow(row)
-		if pr.Written = st.written(row); pr.Written == row.Host {
+		pr := s.Tell(row)
+		if pr.Written = st.WrittenAs(row); pr.Written == row.Host {
 			pr.Written = ""
 		}
-		pr.Egress = describe(r.Party, row).shown()
+		pr.Egress = describe(r.Party, row).Shown()
 		pr.Class = remote.Added.String()
 		for _, c := range changes {
 			if c.Row == row {
@@ -220,7 +220,8 @@ func shownUpTo(s string, most int) string {
 // maxSample is how many characters of a sample are shown.
 const maxSample = 4000
 
-func (e Egress) shown() Egress {
+// Shown is the description with every text as it may be shown.
+func (e Egress) Shown() Egress {
 	e.Pack, e.Words, e.Ways = Shown(e.Pack), Shown(e.Words), slices.Clone(e.Ways)
 	for i := range e.Ways {
 		w := &e.Ways[i]
@@ -276,8 +277,8 @@ func labelTexts(labels []isogate.LabelPattern) []string {
 	return out
 }
 
-// promptRow is what a row says by itself, and what this tenant knows of it.
-func (s *State) promptRow(row remote.Row) PromptRow {
+// Tell is what a row says by itself, and what this tenant knows of it.
+func (s *State) Tell(row remote.Row) PromptRow {
 	pr := PromptRow{Row: row.String(), Host: row.Host, What: kindWords[row.Kind]}
 	if row.Kind == remote.TransitWay {
 		pr.Words = "the transit " + row.Host + " of the pack"
@@ -303,8 +304,9 @@ func (s *State) promptRow(row remote.Row) PromptRow {
 	return pr
 }
 
-// written is how the manifest writes the address of a row.
-func (st *Standing) written(row remote.Row) string {
+// WrittenAs is how the manifest writes the address of a row, as [Shown] has it; ""
+// where that is not known.
+func (st *Standing) WrittenAs(row remote.Row) string {
 	for _, same := range []func(remote.Row) bool{func(r remote.Row) bool { return r == row }, func(r remote.Row) bool { return r.Covers(row) }} {
 		if i := slices.IndexFunc(st.Declared, same); i >= 0 && i < len(st.Written) {
 			return Shown(st.Written[i])

@@ -52,6 +52,9 @@ func (h *Hub) showConsent(c *call) (*answer, error) {
 	if !found {
 		return nil, unknownConsent(c.id())
 	}
+	if g, found := c.state.Grant(c.id()); found {
+		v.Usage = c.clerk(h).usageOf(c.Context(), g)
+	}
 	return ok(v)
 }
 

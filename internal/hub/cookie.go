@@ -32,7 +32,8 @@ const (
 // on that first page. What is sent along with a link is a GET, which changes nothing
 // here; every POST of another site is refused before anything reads the cookie.
 func (h *Hub) cookie(what, value string, holds time.Duration) *http.Cookie {
-	c := &http.Cookie{Name: h.cookieName(what), Value: value, Path: "/", Secure: h.url.Scheme == "https", HttpOnly: true, SameSite: http.SameSiteLaxMode}
+	c := &http.Cookie{ //nolint:gosec // Secure wherever there is TLS; without, on this machine alone, it would not be kept
+		Name: h.cookieName(what), Value: value, Path: "/", Secure: h.url.Scheme == "https", HttpOnly: true, SameSite: http.SameSiteLaxMode}
 	if holds != 0 {
 		c.MaxAge = int(holds.Seconds())
 	}

@@ -57,6 +57,15 @@ type Config struct {
 	Running Running
 	// Policies is what pages of policy are made of; its zero value shows none.
 	Policies Policies
+	// Open is how many connections and requests of a party, or of [consent.Everybody], are
+	// under way by a grant, on the gateway that this Hub is part of. Nil is not known.
+	Open func(consent.Party) int
+	// Journal is where single entries and proofs are; nil where none can be looked up.
+	Journal Journal
+	// Packs are those that were ever in force; nil where nobody keeps them.
+	Packs Packs
+	// Provider is where people sign in by OpenID Connect; nil where they do not.
+	Provider *access.Provider
 	// Visitor says who sits at the other end of a request for a page. Its error says
 	// why that is not known. Nil asks the desk.
 	Visitor func(*http.Request) (access.Visitor, error)
@@ -69,8 +78,12 @@ type Config struct {
 type Hub struct {
 	ledger   Ledger
 	describe consent.Describe
-	desk     *access.Desk // nil where nobody can come in
-	custody  Custody      // may be nil
+	desk     *access.Desk            // nil where nobody can come in
+	custody  Custody                 // may be nil
+	open     func(consent.Party) int // may be nil
+	journal  Journal                 // may be nil
+	packs    Packs                   // may be nil
+	provider *access.Provider        // nil where nobody comes by one
 	logger   *slog.Logger
 	now      func() time.Time
 	failed   *guess.Limit
@@ -86,6 +99,8 @@ type Hub struct {
 	pages     *http.ServeMux
 	templates templates
 	assets    assets
+	views     views
+	tails     tails
 }
 
 // maxBody is the largest body of a request, in bytes.
@@ -102,8 +117,19 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Hub{tenant: cfg.Tenant, trail: cfg.Trail, running: cfg.Running, ledger: cfg.Ledger, describe: cfg.Describe, desk: cfg.Desk, policies: cfg.Policies, custody: cfg.Custody, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
-		mux: http.NewServeMux(), patterns: map[string]bool{}}
+	h := &Hub{
+		tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, logger: cfg.Logger, now: cfg.Now,
+		desk: cfg.Desk, provider: cfg.Provider,
+		custody:  cfg.Custody,
+		trail:    cfg.Trail,
+		journal:  cfg.Journal,
+		packs:    cfg.Packs,
+		running:  cfg.Running,
+		policies: cfg.Policies,
+		open:     cfg.Open,
+		failed:   guess.New(cfg.Now),
+		mux:      http.NewServeMux(), patterns: map[string]bool{},
+	}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path
 		h.patterns[pattern] = true
@@ -158,7 +184,7 @@ var routes = slices.Concat([]route{
 	{"GET", "/erasures", access.Read, true, (*Hub).listErasures},
 	{"GET", "/overview", access.Read, true, (*Hub).showOverview},
 	{"GET", "/health", access.Read, true, (*Hub).showHealth},
-}, accessRoutes, policyRoutes)
+}, accessRoutes, exploreRoutes, policyRoutes)
 
 // call is one request of an administrator.
 type call struct {

@@ -96,7 +96,7 @@ func (h *Hub) Overview(ctx context.Context, s *consent.State, span string, now t
 		}
 	}
 	if h.trail != nil {
-		switch o.Left, err = h.left(ctx, span, o.Since); {
+		switch o.Left, err = h.leftSince(ctx, span, o.Since); {
 		case errors.Is(err, trail.ErrBehind):
 			o.Left = nil
 		case err != nil:

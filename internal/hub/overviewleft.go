@@ -98,8 +98,8 @@ type Unlabelled struct {
 // shownUnlabelled is how many fields without a label are named.
 const shownUnlabelled = 10
 
-// left counts what left since an instant.
-func (h *Hub) left(ctx context.Context, span string, since time.Time) (*Left, error) {
+// leftSince counts what left since an instant.
+func (h *Hub) leftSince(ctx context.Context, span string, since time.Time) (*Left, error) {
 	q := trail.Query{Since: since, Kind: isogate.KindEgress}
 	all, err := h.trail.Count(ctx, q)
 	if err != nil {

@@ -39,6 +39,10 @@ var pages = slices.Concat(
 	proposalPages,
 	playgroundPages,
 	healthPages,
+	consentPages,
+	appPages,
+	outsidePages,
+	explorePages,
 )
 
 // visit is one request of a person with a browser.
@@ -184,6 +188,11 @@ var said = map[string]string{
 	"pack-rejected": "Rejected. Whoever still wants it must propose it again.",
 	"withdrawn":     "Withdrawn. It can be proposed again.",
 	"lifted":        "The block is lifted. Nothing leaves by that alone.",
+	"asked":         "Asked. Nothing of it leaves until an administrator grants it.",
+	"imported":      "Imported. What was granted goes on working; what is new waits for an answer.",
+	"erasure":       "The erasure is recorded and asked for. It is confirmed by a receipt of the landing.",
+	"view-saved":    "Saved. The view is in the list of views.",
+	"view-removed":  "The view is removed.",
 }
 
 // seeOther answers a POST that was carried out. The path is one of the Hub's own;

@@ -49,8 +49,8 @@ func upload(r *http.Request, file string, names ...string) (texts map[string]str
 	}
 }
 
-// maxText is the largest text field of such a form, in bytes.
-const maxText = 8 << 10
+// maxField is the largest text field of such a form, in bytes.
+const maxField = 8 << 10
 
 func takePart(part *multipart.Part, file string, names []string, texts map[string]string, body *[]byte) error {
 	name := part.FormName()
@@ -72,12 +72,12 @@ func takePart(part *multipart.Part, file string, names []string, texts map[strin
 		if _, twice := texts[name]; twice {
 			return badRequest("the field %q is there twice", name)
 		}
-		b, err := io.ReadAll(io.LimitReader(part, maxText+1))
+		b, err := io.ReadAll(io.LimitReader(part, maxField+1))
 		if err != nil {
 			return readProblem(err)
 		}
-		if len(b) > maxText {
-			return badRequest("the field %q is larger than %d bytes", name, maxText)
+		if len(b) > maxField {
+			return badRequest("the field %q is larger than %d bytes", name, maxField)
 		}
 		texts[name] = string(b)
 		return nil

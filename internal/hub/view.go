@@ -38,6 +38,8 @@ type Consent struct {
 	Labels  *[]string       `json:"labels,omitempty"` // absent: all that policy lets out
 	Until   *time.Time      `json:"until,omitempty"`  // absent: until it is revoked
 	Ended   *time.Time      `json:"ended,omitempty"`
+	// Usage is what really left by it; absent in lists, and where nobody knows.
+	Usage *Usage `json:"usage,omitempty"`
 
 	// Of a request that waits, shown by itself.
 

@@ -32,17 +32,24 @@ var words = template.FuncMap{
 	"sum":      func(a, b uint64) uint64 { return a + b },
 	"since":    func(t, now time.Time) string { return span(now.Sub(t)) },
 	"instant":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"deref":    func(t *time.Time) time.Time { return *t },
+	"deref":    func(p any) any { return reflect.Indirect(reflect.ValueOf(p)).Interface() },
 	"section":  sectionOf,
 	"rulelink": ruleLink,
+	"filelink": fileLink,
 	"derefn":   func(n *uint64) uint64 { return *n },
 	"last":     func(acts []ActView) int { return len(acts) - 1 },
-	"filelink": fileLink,
 	"pick": func(yes bool, a, b string) string {
 		if yes {
 			return a
 		}
 		return b
+	},
+	"domain": domain,
+	"path":   partyPath,
+	// leafaction tells an action and its form apart: token email.
+	"leafaction": func(s string) [2]string {
+		action, form, _ := strings.Cut(s, " ")
+		return [2]string{action, form}
 	},
 }
 

@@ -76,6 +76,10 @@ func (t *Trail) step(ctx context.Context) (current bool, err error) {
 		return false, err
 	}
 	current, err = t.read(ctx)
+	if err == nil && t.digesting {
+		t.digesting, err = t.digestDays(ctx)
+		current = current && !t.digesting
+	}
 	if errors.Is(err, errPutBack) {
 		t.cfg.Logger.Warn("the trail is thrown away and built again from the journal", slog.String("trail", t.cfg.Dir), slog.Any("reason", err))
 		if err := t.leave(); err != nil {
@@ -308,6 +312,7 @@ func (t *Trail) write(ctx context.Context, complete bool) error {
 			b.new.shapes = shapesOf(rows)
 			continue
 		}
+		t.digested = min(t.digested, dayStart(blocks, int(no)))
 		blocks[no].shapes = shapesOf(rows)
 	}
 	if b.new != nil {
@@ -316,6 +321,8 @@ func (t *Trail) write(ctx context.Context, complete bool) error {
 		t.atTail = t.now
 	}
 	t.blocks = blocks
+	t.days = withoutDays(t.days, func(no int64) bool { _, ok := b.rows[no]; return ok })
+	t.digesting = true
 	t.late = map[uint64]ending{}
 	return nil
 }

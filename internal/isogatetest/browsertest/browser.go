@@ -118,7 +118,7 @@ func (b *Browser) Window(tb TB) *Browser {
 		id, err = target.CreateTarget("about:blank").WithBrowserContextID(profile).WithNewWindow(true).Do(ctx)
 		return err
 	}))
-	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithTargetID(id), chromedp.WithErrorf(silent))
+	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithTargetID(id))
 	w := &Browser{tb: tb, ctx: ctx, profile: profile, watch: newWatch()}
 	tb.Cleanup(func() {
 		cancel()

@@ -137,7 +137,7 @@ func (b *Browser) Spaced() []string {
 		const out = [];
 		for (const e of document.body.querySelectorAll("*")) {
 			const s = getComputedStyle(e), hides = o => o === "hidden" || o === "clip";
-			if (e.clientWidth < 2 || e.clientHeight < 2 || !e.innerText) continue; // for screen readers alone, or without text
+			if (e.clientWidth < 2 || e.clientHeight < 2 || !e.innerText || s.clipPath !== "none" || s.clip !== "auto") continue; // for screen readers alone, or without text
 			if (hides(s.overflowX) && e.scrollWidth > e.clientWidth + 1 || hides(s.overflowY) && e.scrollHeight > e.clientHeight + 1) out.push(`+nameOf+`(e) + " is cut off");
 		}
 		return out;

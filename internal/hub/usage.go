@@ -1,0 +1,153 @@
+package hub
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/consent"
+	"github.com/isogate/isogate/internal/remote"
+	"github.com/isogate/isogate/internal/trail"
+)
+
+// Usage is what really left by a grant.
+type Usage struct {
+	Used
+	Rows   []RowUsage   `json:"rows"`
+	Labels []LabelUsage `json:"labels"` // what left in plaintext first
+}
+
+// Used is how often something let data out, and when.
+type Used struct {
+	Releases uint64     `json:"releases"`
+	Bytes    int64      `json:"bytes"`           // of bodies, as they left
+	First    *time.Time `json:"first,omitempty"` // absent: never
+	Last     *time.Time `json:"last,omitempty"`
+	// Idle says that nothing left for longer than 30 days, while it might have.
+	Idle bool `json:"idle"`
+}
+
+// RowUsage is that of one row. Where several rows have a host in common, what left is
+// of the one that names the most of it.
+type RowUsage struct {
+	Row string `json:"row"`
+	Used
+}
+
+// LabelUsage is how values of a label left.
+type LabelUsage struct {
+	Label  isogate.Label  `json:"label"`
+	Action isogate.Action `json:"action"`
+	Values uint64         `json:"values"`
+	Last   *time.Time     `json:"last,omitempty"`
+}
+
+// idleAfter is after what time a way out that nobody uses should be looked at.
+const idleAfter = 30 * 24 * time.Hour
+
+// idle reports whether something that may be used since then, and was last, is not used any more.
+func idle(since, last, now time.Time) bool {
+	if last.Before(since) {
+		last = since
+	}
+	return now.Sub(last) > idleAfter
+}
+
+func used(c trail.Count, since, now time.Time) Used {
+	return Used{Releases: c.Released, Bytes: c.BytesOut, First: instant(c.First), Last: instant(c.Last), Idle: idle(since, c.Last, now)}
+}
+
+func (u *Used) add(more Used) {
+	u.Releases, u.Bytes = u.Releases+more.Releases, u.Bytes+more.Bytes
+	if more.First != nil && (u.First == nil || more.First.Before(*u.First)) {
+		u.First = more.First
+	}
+	if more.Last != nil && (u.Last == nil || more.Last.After(*u.Last)) {
+		u.Last = more.Last
+	}
+}
+
+// usageOf is what left by a grant; nil where nobody knows.
+func (k clerk) usageOf(ctx context.Context, g *consent.Grant) *Usage {
+	if k.hub.trail == nil {
+		return nil
+	}
+	q := trail.Query{Kind: isogate.KindEgress, Consent: g.ID, Decision: isogate.Released.String()}
+	all, err := k.hub.trail.Usage(ctx, q)
+	if err != nil {
+		return k.hub.unknown(g.ID, err)
+	}
+	hosts, err := k.hub.trail.Tally(ctx, q, trail.ByRemote)
+	if err != nil {
+		return k.hub.unknown(g.ID, err)
+	}
+	out := &Usage{Used: used(all.Count, g.At, k.now), Rows: []RowUsage{}, Labels: []LabelUsage{}}
+	for _, row := range g.Rows {
+		u := RowUsage{Row: row.String()}
+		if row.Kind == remote.TransitWay { // a grant to a transit has that one row
+			u.Used = out.Used
+		}
+		out.Rows = append(out.Rows, u)
+	}
+	for _, host := range hosts {
+		if i := rowOf(g.Rows, host.Key[0]); i >= 0 {
+			out.Rows[i].add(used(host.Count, g.At, k.now))
+		}
+	}
+	for i := range out.Rows {
+		if u := &out.Rows[i]; u.Last == nil {
+			u.Idle = idle(g.At, time.Time{}, k.now)
+		} else {
+			u.Idle = idle(g.At, *u.Last, k.now)
+		}
+	}
+	for _, l := range all.Labels {
+		out.Labels = append(out.Labels, LabelUsage{l.Label, l.Action, l.Values, instant(l.Last)})
+	}
+	slices.SortStableFunc(out.Labels, func(a, b LabelUsage) int {
+		return cmp.Or(cmp.Compare(b.Action, a.Action), cmp.Compare(a.Label, b.Label))
+	})
+	return out
+}
+
+// rowOf is the index of the row that a host was reached by: the one that names the
+// most of it; -1 if none does.
+func rowOf(rows []remote.Row, host string) int {
+	best := -1
+	for i, r := range rows {
+		if r.Kind != remote.TransitWay && r.Allows(r.Kind, host, r.Port, r.Path) && (best < 0 || len(r.Host) > len(rows[best].Host) && !r.Wildcard() || rows[best].Wildcard() && len(r.Host) > len(rows[best].Host)) {
+			best = i
+		}
+	}
+	return best
+}
+
+// unknown notes why it is not known of what use a grant is.
+func (h *Hub) unknown(grant isogate.EntryID, err error) *Usage {
+	if !errors.Is(err, trail.ErrBehind) {
+		h.logger.Warn("it cannot be told of what use a grant is", slog.String("grant", string(grant)), slog.Any("error", err))
+	}
+	return nil
+}
+
+// lastUses is when each grant was last used, of those that ever were; false where
+// nobody knows.
+func (k clerk) lastUses(ctx context.Context) (map[isogate.EntryID]time.Time, bool) {
+	if k.hub.trail == nil {
+		return nil, false
+	}
+	groups, err := k.hub.trail.Tally(ctx, trail.Query{Kind: isogate.KindEgress, Decision: isogate.Released.String()}, trail.ByConsent)
+	if err != nil {
+		_ = k.hub.unknown("", err)
+		return nil, false
+	}
+	out := map[isogate.EntryID]time.Time{}
+	for _, g := range groups {
+		out[isogate.EntryID(g.Key[0])] = g.Last
+	}
+	return out, true
+}
