@@ -57,7 +57,7 @@ func (s *server) newOffice(pack *policy.Pack) (*office, error) {
 	}
 	h, err := hub.New(hub.Config{Tenant: s.cfg.Tenant, Ledger: o.ledger, Describe: describer{pack: o.pack.Load, now: s.now, sources: s.cfg.senders}.describe,
 		Desk: o.desk, Provider: provider, URL: o.url, Custody: custodian{s.custody}, Trail: s.trail, Running: standing{s},
-		Journal: s.journal, Packs: s.archive, Logger: s.logger, Now: s.now})
+		Journal: s.journal, Packs: s.archive, Evidence: s.evidence(), Logger: s.logger, Now: s.now})
 	if err != nil {
 		return nil, err
 	}
