@@ -66,6 +66,8 @@ type Config struct {
 	Evidence Evidence
 	// Provider is where people sign in by OpenID Connect; nil where they do not.
 	Provider *access.Provider
+	// Passkeys are taken; nil where browsers keep none for the Hub's address.
+	Passkeys *access.Passkeys
 	// Visitor says who sits at the other end of a request for a page. Its error says
 	// why that is not known. Nil asks the desk.
 	Visitor func(*http.Request) (access.Visitor, error)
@@ -85,6 +87,7 @@ type Hub struct {
 	packs    Packs                   // may be nil
 	evidence Evidence                // may be nil
 	provider *access.Provider        // nil where nobody comes by one
+	passkeys *access.Passkeys        // nil where there are none
 	logger   *slog.Logger
 	now      func() time.Time
 	failed   *guess.Limit
@@ -119,7 +122,7 @@ func New(cfg Config) (*Hub, error) {
 	}
 	h := &Hub{
 		tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, logger: cfg.Logger, now: cfg.Now,
-		desk: cfg.Desk, provider: cfg.Provider,
+		desk: cfg.Desk, provider: cfg.Provider, passkeys: cfg.Passkeys,
 		custody: cfg.Custody,
 		trail:   cfg.Trail,
 		journal: cfg.Journal,
