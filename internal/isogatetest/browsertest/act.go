@@ -2,6 +2,8 @@ package browsertest
 
 import (
 	"context"
+	"encoding/json"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -66,8 +68,8 @@ func (b *Browser) Press(name string) int {
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	response, err := chromedp.RunResponse(ctx, chromedp.KeyEvent(kb.Enter))
-	if err != nil {
-		b.tb.Fatalf("press %q: %v; the page is: %s", name, err, b.look())
+	if err != nil || response == nil {
+		b.tb.Fatalf("press %q: no page came (%v); the page is: %s", name, err, b.look())
 	}
 	return int(response.Status)
 }
@@ -92,11 +94,29 @@ func (b *Browser) Key(key string) {
 	b.Do("press a key", chromedp.KeyEvent(key))
 }
 
-// Tick presses the space bar on a box or a radio button of this name.
+// Tick has a box or a radio button of this name be on, by the space bar if it is not.
 func (b *Browser) Tick(name string) {
 	b.tb.Helper()
+	b.tick(name, true)
+}
+
+// Untick has a box of this name be off.
+func (b *Browser) Untick(name string) {
+	b.tb.Helper()
+	b.tick(name, false)
+}
+
+func (b *Browser) tick(name string, on bool) {
+	b.tb.Helper()
 	b.focus(`["checkbox", "radio", "switch"]`, name)
+	is := func() bool { return b.Script(`String(document.activeElement.checked)`) == strconv.FormatBool(on) }
+	if is() {
+		return
+	}
 	b.Do("tick "+name, chromedp.KeyEvent(" "))
+	if !is() {
+		b.tb.Fatalf("tick %q: it does not change", name)
+	}
 }
 
 // Type types into the field of this name, in place of what is there.
@@ -123,6 +143,30 @@ func (b *Browser) Choose(name, option string) {
 	if wrong != "" {
 		b.tb.Fatalf("choose %q of %q: %s", option, name, wrong)
 	}
+}
+
+// Submit sends a form of the caller's own making from the page that is open, as somebody
+// would who changes a page in their browser. The answer is its status.
+func (b *Browser) Submit(action string, fields url.Values) int {
+	b.tb.Helper()
+	text, err := json.Marshal(fields)
+	if err != nil {
+		b.tb.Fatalf("submit: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	response, err := chromedp.RunResponse(ctx, chromedp.Evaluate(`(() => {
+		const f = document.createElement("form");
+		f.method = "post"; f.action = `+strconv.Quote(action)+`;
+		for (const [name, values] of Object.entries(`+string(text)+`)) for (const value of values) {
+			const i = document.createElement("input"); i.type = "hidden"; i.name = name; i.value = value; f.append(i);
+		}
+		document.body.append(f); f.submit();
+	})()`, nil))
+	if err != nil {
+		b.tb.Fatalf("submit to %s: %v; the page is: %s", action, err, b.look())
+	}
+	return int(response.Status)
 }
 
 // Await waits until a script says true.
