@@ -259,8 +259,8 @@ func (s *tailing) news(ctx context.Context, next uint64) error {
 		return err
 	}
 	rows := list.Rows
-	if len(rows) > tailRows {
-		event.Skipped += uint64(len(rows) - tailRows)
+	if n := len(rows) - tailRows; n > 0 {
+		event.Skipped += uint64(n)
 		rows = rows[len(rows)-tailRows:]
 	}
 	for i := range rows {
