@@ -20,6 +20,8 @@ func TestHub(t *testing.T) {
 	}{
 		{"everybody", w.everybody},
 		{"viewer", w.viewerFlow},
+		{"playground", w.playgroundFlow},
+		{"proposal", w.proposalFlow},
 		{"tokens", w.tokensFlow},
 		{"people", w.peopleFlow},
 		{"grant", w.grantFlow},
@@ -42,6 +44,22 @@ func sees(t *testing.T, b *browsertest.Browser, there, missing []string) {
 	for _, s := range missing {
 		if strings.Contains(text, s) {
 			t.Errorf("%s says %q:\n%s", b.Where(), s, text)
+		}
+	}
+}
+
+// comesToSay opens a page until it says something: what is counted and listed follows the
+// journal, and comes a moment later.
+func comesToSay(t *testing.T, b *browsertest.Browser, url, text string) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		b.Open(url)
+		said := b.Text()
+		if strings.Contains(said, text) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s never says %q:\n%s", url, text, said)
 		}
 	}
 }

@@ -22,10 +22,17 @@ const findScript = `((roles, name, within) => {
 	const root = within ? document.querySelector(within) : document;
 	if (!root) return "there is no " + within;
 	const shown = e => e.checkVisibility({checkOpacity: false, checkVisibilityCSS: true}) && e.getClientRects().length > 0;
-	const named = [...root.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")].filter(e => shown(e) && roles.includes(e.localName === "summary" ? "summary" : e.computedRole));
+	const role = e => e.localName === "summary" ? "summary" : e.computedRole;
 	const called = e => e.computedName || e.innerText.trim();
+	// Computed names are slow to have: they are asked for of those alone that may have the name.
+	const flat = s => (s || "").replace(/\s+/g, " ").trim();
+	const texts = e => [e.textContent, e.getAttribute("aria-label"), e.value, e.title, ...[...(e.labels || [])].map(l => l.textContent),
+		...(e.getAttribute("aria-labelledby") || "").split(" ").map(id => id && document.getElementById(id) ? document.getElementById(id).textContent : "")].map(flat);
+	const all = [...root.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")];
+	const word = flat(name).split(" ")[0];
+	const named = all.filter(e => texts(e).some(t => t.includes(word)) && shown(e) && roles.includes(role(e)));
 	const found = named.find(e => called(e) === name) || named.find(e => called(e).startsWith(name));
-	if (!found) return "there is none; there are: " + named.map(e => e.computedRole + " “" + called(e) + "”").join(", ");
+	if (!found) return "there is none; there are: " + all.filter(shown).map(e => e.localName + " “" + texts(e).find(t => t) + "”").join(", ");
 	if (found.disabled) return "it is disabled";
 	found.focus();
 	return document.activeElement === found ? "" : "it does not take the focus";
@@ -131,6 +138,12 @@ func (b *Browser) Type(name, text string) {
 func (b *Browser) Set(selector, value string) {
 	b.tb.Helper()
 	b.Do("set "+selector, chromedp.WaitReady(selector), chromedp.SetValue(selector, value))
+}
+
+// Upload chooses a file for the field that a selector finds.
+func (b *Browser) Upload(selector, file string) {
+	b.tb.Helper()
+	b.Do("choose the file "+file, chromedp.SetUploadFiles(selector, []string{file}, chromedp.ByQuery))
 }
 
 // Choose chooses from a list by what is written there.
