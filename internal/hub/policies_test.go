@@ -621,8 +621,6 @@ func TestPlaygroundShowsWhatLeaves(t *testing.T) {
 	// Under the pack in force the address is masked.
 	if _, text = b.post("pam", "/playground", "transit", "session", "body", secretBody, "pack", ""); !strings.Contains(text, "Each field") {
 		t.Fatal(plainText(text))
-	} else if strings.Index(text, "Would leave") < 0 {
-		t.Fatal(text)
 	} else if strings.Contains(text[strings.Index(text, "Would leave"):strings.Index(text, "Each field")], "hopper") {
 		t.Error("the pack in force lets the address out")
 	}
