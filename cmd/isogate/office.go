@@ -61,9 +61,16 @@ func (s *server) newOffice(pack *policy.Pack) (*office, error) {
 	if err != nil {
 		return nil, err
 	}
+	var keys *access.Passkeys
+	if o.desk != nil {
+		if keys, err = access.NewPasskeys(o.url, "Isogate "+string(s.cfg.Tenant), s.now); err != nil {
+			s.logger.Info("nobody can add a passkey", slog.Any("why", err))
+		}
+	}
 	h, err := hub.New(hub.Config{Tenant: s.cfg.Tenant, Ledger: o.ledger, Describe: describer{pack: o.pack.Load, now: s.now, sources: s.cfg.senders}.describe,
-		Desk: o.desk, Provider: provider, URL: o.url, Custody: custodian{s.custody}, Trail: s.trail, Running: standing{s},
-		Journal: s.journal, Packs: s.archive, Policies: hub.Policies{InForce: o.pack.Load, Archive: s.archive, Changes: o.book, Approvals: s.cfg.Packs.Approvals}, Logger: s.logger, Now: s.now})
+		Desk: o.desk, Provider: provider, Passkeys: keys, URL: o.url, Custody: custodian{s.custody}, Trail: s.trail, Running: standing{s},
+		Journal: s.journal, Packs: s.archive, Policies: hub.Policies{InForce: o.pack.Load, Archive: s.archive, Changes: o.book, Approvals: s.cfg.Packs.Approvals},
+		Logger: s.logger, Now: s.now})
 	if err != nil {
 		return nil, err
 	}

@@ -66,6 +66,8 @@ type Config struct {
 	Packs Packs
 	// Provider is where people sign in by OpenID Connect; nil where they do not.
 	Provider *access.Provider
+	// Passkeys are taken; nil where browsers keep none for the Hub's address.
+	Passkeys *access.Passkeys
 	// Visitor says who sits at the other end of a request for a page. Its error says
 	// why that is not known. Nil asks the desk.
 	Visitor func(*http.Request) (access.Visitor, error)
@@ -84,6 +86,7 @@ type Hub struct {
 	journal  Journal                 // may be nil
 	packs    Packs                   // may be nil
 	provider *access.Provider        // nil where nobody comes by one
+	passkeys *access.Passkeys        // nil where there are none
 	logger   *slog.Logger
 	now      func() time.Time
 	failed   *guess.Limit
@@ -119,16 +122,16 @@ func New(cfg Config) (*Hub, error) {
 	}
 	h := &Hub{
 		tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, logger: cfg.Logger, now: cfg.Now,
-		desk: cfg.Desk, provider: cfg.Provider,
-		custody:  cfg.Custody,
-		trail:    cfg.Trail,
-		journal:  cfg.Journal,
-		packs:    cfg.Packs,
-		running:  cfg.Running,
+		desk: cfg.Desk, provider: cfg.Provider, passkeys: cfg.Passkeys,
+		custody: cfg.Custody,
+		trail:   cfg.Trail,
+		journal: cfg.Journal,
+		packs:   cfg.Packs,
+		running: cfg.Running,
+		open:    cfg.Open,
+		failed:  guess.New(cfg.Now),
+		mux:     http.NewServeMux(), patterns: map[string]bool{},
 		policies: cfg.Policies,
-		open:     cfg.Open,
-		failed:   guess.New(cfg.Now),
-		mux:      http.NewServeMux(), patterns: map[string]bool{},
 	}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path
