@@ -55,6 +55,8 @@ type Config struct {
 	Trail Trail
 	// Running is the gateway beside which the Hub runs; nil where there is none.
 	Running Running
+	// Policies is what pages of policy are made of; its zero value shows none.
+	Policies Policies
 	// Open is how many connections and requests of a party, or of [consent.Everybody], are
 	// under way by a grant, on the gateway that this Hub is part of. Nil is not known.
 	Open func(consent.Party) int
@@ -64,6 +66,8 @@ type Config struct {
 	Packs Packs
 	// Provider is where people sign in by OpenID Connect; nil where they do not.
 	Provider *access.Provider
+	// Passkeys are taken; nil where browsers keep none for the Hub's address.
+	Passkeys *access.Passkeys
 	// Visitor says who sits at the other end of a request for a page. Its error says
 	// why that is not known. Nil asks the desk.
 	Visitor func(*http.Request) (access.Visitor, error)
@@ -82,6 +86,7 @@ type Hub struct {
 	journal  Journal                 // may be nil
 	packs    Packs                   // may be nil
 	provider *access.Provider        // nil where nobody comes by one
+	passkeys *access.Passkeys        // nil where there are none
 	logger   *slog.Logger
 	now      func() time.Time
 	failed   *guess.Limit
@@ -92,6 +97,7 @@ type Hub struct {
 	tenant    isogate.Tenant
 	trail     Trail   // may be nil
 	running   Running // may be nil
+	policies  Policies
 	visitor   func(*http.Request) (access.Visitor, error)
 	pages     *http.ServeMux
 	templates templates
@@ -115,8 +121,8 @@ func New(cfg Config) (*Hub, error) {
 		cfg.Now = time.Now
 	}
 	h := &Hub{
-		tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, url: cfg.URL, logger: cfg.Logger, now: cfg.Now,
-		desk: cfg.Desk, provider: cfg.Provider,
+		tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, logger: cfg.Logger, now: cfg.Now,
+		desk: cfg.Desk, provider: cfg.Provider, passkeys: cfg.Passkeys,
 		custody: cfg.Custody,
 		trail:   cfg.Trail,
 		journal: cfg.Journal,
@@ -125,6 +131,7 @@ func New(cfg Config) (*Hub, error) {
 		open:    cfg.Open,
 		failed:  guess.New(cfg.Now),
 		mux:     http.NewServeMux(), patterns: map[string]bool{},
+		policies: cfg.Policies,
 	}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path
@@ -180,7 +187,7 @@ var routes = slices.Concat([]route{
 	{"GET", "/erasures", access.Read, true, (*Hub).listErasures},
 	{"GET", "/overview", access.Read, true, (*Hub).showOverview},
 	{"GET", "/health", access.Read, true, (*Hub).showHealth},
-}, accessRoutes, exploreRoutes)
+}, accessRoutes, exploreRoutes, policyRoutes)
 
 // call is one request of an administrator.
 type call struct {
@@ -240,7 +247,7 @@ func (h *Hub) serve(op route) http.HandlerFunc {
 			return
 		}
 		c.state = h.ledger.State()
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(op.method+" "+op.path))
 		a, err := op.do(h, c)
 		if err != nil {
 			h.refuse(w, problemOf(err))

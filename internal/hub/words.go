@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"reflect"
@@ -13,27 +14,32 @@ import (
 
 // words are what templates say things with.
 var words = template.FuncMap{
-	"shown":   func(s any) string { return consent.Shown(fmt.Sprint(s)) },
-	"moment":  moment,
-	"day":     func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },
-	"ago":     ago,
-	"bytes":   bytesOf,
-	"number":  number,
-	"plural":  plural,
-	"join":    strings.Join,
-	"share":   share,
-	"percent": percent,
-	"group":   group,
-	"tone":    tone,
-	"dict":    dict,
-	"explore": explore,
-	"parts":   Forms.parts,
-	"millis":  millis,
-	"sum":     func(a, b uint64) uint64 { return a + b },
-	"since":   func(t, now time.Time) string { return span(now.Sub(t)) },
-	"instant": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"deref":   func(p any) any { return reflect.Indirect(reflect.ValueOf(p)).Interface() },
-	"section": sectionOf,
+	"keyID":    func(id string) string { return base64.RawURLEncoding.EncodeToString([]byte(id)) },
+	"shown":    func(s any) string { return consent.Shown(fmt.Sprint(s)) },
+	"moment":   moment,
+	"day":      func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },
+	"ago":      ago,
+	"bytes":    bytesOf,
+	"number":   number,
+	"plural":   plural,
+	"join":     strings.Join,
+	"share":    share,
+	"percent":  percent,
+	"group":    group,
+	"tone":     tone,
+	"dict":     dict,
+	"explore":  explore,
+	"parts":    Forms.parts,
+	"millis":   millis,
+	"sum":      func(a, b uint64) uint64 { return a + b },
+	"since":    func(t, now time.Time) string { return span(now.Sub(t)) },
+	"instant":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"deref":    func(p any) any { return reflect.Indirect(reflect.ValueOf(p)).Interface() },
+	"section":  sectionOf,
+	"rulelink": ruleLink,
+	"filelink": fileLink,
+	"derefn":   func(n *uint64) uint64 { return *n },
+	"last":     func(acts []ActView) int { return len(acts) - 1 },
 	"pick": func(yes bool, a, b string) string {
 		if yes {
 			return a
