@@ -56,6 +56,9 @@ type config struct {
 }
 
 type gatewayConfig struct {
+	// Name is what this gateway is called where a tenant has several; the machine's
+	// name by default.
+	Name string `yaml:"name"`
 	// Transits is door one: our own destinations.
 	Transits listenConfig `yaml:"transits"`
 	// Remotes is door two: external hosts that apps declared.
@@ -278,6 +281,11 @@ func (c *config) check() error {
 	}
 	if c.Pack == "" {
 		bad("pack: is missing; name the directory of the policy pack")
+	}
+	if c.Gateway.Name == "" {
+		c.Gateway.Name = machineName()
+	} else if err := isogate.CheckName(c.Gateway.Name, false); err != nil {
+		bad("gateway.name: %w", err)
 	}
 	if c.Gateway.Transits.Listen == "" {
 		bad("gateway.transits.listen: is missing; give host:port")

@@ -2,13 +2,20 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"net/url"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/access"
+	"github.com/isogate/isogate/internal/hub"
 	"github.com/isogate/isogate/internal/journal"
+	"github.com/isogate/isogate/internal/remote"
 )
 
 // journalAdmin is the journal as the desk sees it.
@@ -28,6 +35,47 @@ func newDesk(cfg *config, j *journal.Journal, logger *slog.Logger, now func() ti
 	s := cfg.Hub.Sessions
 	return access.New(access.Config{Journal: journalAdmin{j}, Logger: logger, People: people, Now: now,
 		Idle: time.Duration(s.Idle), Max: time.Duration(s.Max), Proof: time.Duration(s.Proof)})
+}
+
+// maxSecret is the largest file of a client's secret, in bytes.
+const maxSecret = 4 << 10
+
+// newProvider makes the provider by which people sign in, nil if there is none. It is
+// reached as the configuration says, and from nowhere else than through remote.
+//
+// promise: P01
+func (s *server) newProvider(o *office) (*access.Provider, error) {
+	c := s.cfg.Hub.OIDC
+	if c.Issuer == "" {
+		return nil, nil
+	}
+	secret := ""
+	if c.SecretFile != "" {
+		f, err := os.Open(c.SecretFile)
+		if err != nil {
+			return nil, fmt.Errorf("hub.oidc.client_secret_file: %w", err)
+		}
+		defer f.Close()
+		text, err := io.ReadAll(io.LimitReader(f, maxSecret))
+		if secret = strings.TrimSpace(string(text)); err != nil || secret == "" {
+			return nil, fmt.Errorf("hub.oidc.client_secret_file: %s is empty, or cannot be read", c.SecretFile)
+		}
+	}
+	conf, err := upstreamTLS("hub.oidc.roots", c.Roots)
+	if err != nil {
+		return nil, err
+	}
+	roles := map[string][]access.Role{}
+	for group, words := range c.Roles {
+		if roles[group], err = parseRoles(words); err != nil {
+			return nil, fmt.Errorf("hub.oidc.roles.%s: %w", group, err)
+		}
+	}
+	dialer := &remote.Dialer{Allow: c.Allow, Self: portsOf(s.transits, s.appListener(), s.hub), Timeout: 10 * time.Second}
+	return access.NewProvider(access.ProviderConfig{Issuer: c.Issuer, ClientID: c.ClientID, ClientSecret: secret, Redirect: o.url.String() + hub.ReturnPath,
+		Hosts: c.Hosts, Roles: roles, RolesClaim: c.RolesClaim, NameClaim: c.NameClaim, Now: s.now,
+		Transport: &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: conf, Proxy: nil, ForceAttemptHTTP2: true, MaxIdleConns: 4,
+			IdleConnTimeout: time.Minute, TLSHandshakeTimeout: 10 * time.Second, MaxResponseHeaderBytes: 64 << 10}})
 }
 
 // inPlain reports whether what is sent to the Hub crosses a network readable. Nobody

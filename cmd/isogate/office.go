@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -27,6 +29,7 @@ type office struct {
 	api      http.Handler
 	pages    http.Handler
 	pack     atomic.Pointer[policy.Pack]     // in force, for what prompts say
+	since    atomic.Int64                    // when that was loaded, in milliseconds since 1970
 	cert     atomic.Pointer[tls.Certificate] // of the hub's listener; nil without TLS
 
 	ran chan error // what became of the ledger; it has one element once it ended
@@ -35,7 +38,7 @@ type office struct {
 // newOffice makes it, once the journal is open and what the outside holds is known. It starts nothing.
 func (s *server) newOffice(pack *policy.Pack) (*office, error) {
 	o := &office{ran: make(chan error, 1)}
-	o.pack.Store(pack)
+	o.inForce(pack, s.now())
 	if err := s.loadHubCertificate(o); err != nil {
 		return nil, err
 	}
@@ -49,13 +52,31 @@ func (s *server) newOffice(pack *policy.Pack) (*office, error) {
 	} else if o.desk, err = newDesk(s.cfg, s.journal, s.logger, s.now); err != nil {
 		return nil, err
 	}
+	provider, err := s.newProvider(o)
+	if err != nil {
+		return nil, err
+	}
+	var keys *access.Passkeys
+	if o.desk != nil {
+		if keys, err = access.NewPasskeys(o.url, "Isogate "+string(s.cfg.Tenant), s.now); err != nil {
+			s.logger.Info("nobody can add a passkey", slog.Any("why", err))
+		}
+	}
 	h, err := hub.New(hub.Config{Tenant: s.cfg.Tenant, Ledger: o.ledger, Describe: describer{pack: o.pack.Load, now: s.now, sources: s.cfg.senders}.describe,
-		Desk: o.desk, URL: o.url, Custody: custodian{s.custody}, Journal: s.journal, Packs: s.archive, Logger: s.logger, Now: s.now})
+		Desk: o.desk, Provider: provider, Passkeys: keys, URL: o.url, Custody: custodian{s.custody}, Trail: s.trail, Running: standing{s},
+		Journal: s.journal, Packs: s.archive, Logger: s.logger, Now: s.now})
 	if err != nil {
 		return nil, err
 	}
 	o.api, o.pages = h.API(), h.Pages()
 	return o, nil
+}
+
+// inForce takes the pack that requests are judged by from now on.
+func (o *office) inForce(pack *policy.Pack, now time.Time) {
+	if was := o.pack.Swap(pack); was == nil || was.Plan().Digest != pack.Plan().Digest {
+		o.since.Store(now.UnixMilli())
+	}
 }
 
 // loadHubCertificate reads the certificate of the hub's listener, if it has one.

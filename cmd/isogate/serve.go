@@ -209,14 +209,18 @@ func (s *server) ready() error { return errors.Join(s.journal.Ready(), s.office.
 func (s *server) admit(created bool, plan *policy.Plan) {
 	if created {
 		s.later(&isogate.Entry{Kind: isogate.KindKey, Actor: "isogate serve", Act: "keys created",
-			Detail: map[string]string{"verifier": s.keys.Verifier()}})
+			Detail: map[string]string{"verifier": s.keys.Verifier(), "primary": keyName(s.keys.Primary())}})
 	}
-	s.later(packEntry("pack loaded", plan))
+	s.later(s.packEntry("pack loaded", plan))
 }
 
-func packEntry(act string, plan *policy.Plan) *isogate.Entry {
+// packEntry says what this gateway judges by, and with which key it mints, or that
+// it did so until now.
+//
+// promise: P10
+func (s *server) packEntry(act string, plan *policy.Plan) *isogate.Entry {
 	return &isogate.Entry{Kind: isogate.KindPack, Actor: "isogate serve", Act: act, Pack: plan.Digest,
-		Detail: map[string]string{"name": plan.Name, "version": fmt.Sprint(plan.Version)}}
+		Detail: map[string]string{"gateway": s.cfg.Gateway.Name, "name": plan.Name, "version": fmt.Sprint(plan.Version), "primary": keyName(s.keys.Primary())}}
 }
 
 func (s *server) later(e *isogate.Entry) {
@@ -293,6 +297,7 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	}
 	err := g.Wait()
 	s.logger.Info("drained")
+	s.later(s.packEntry("gateway stopped", s.gate.Rules().Plan()))
 	s.client.CloseIdle()
 	stopLedger()
 	err = errors.Join(err, <-s.office.ran, <-cutter, <-keeper)
@@ -338,8 +343,9 @@ func (s *server) reload() {
 	}
 	if err != nil {
 		s.logger.Error("not reloaded; what was in force stays in force", slog.Any("error", err))
-		s.later(&isogate.Entry{Kind: isogate.KindPack, Actor: "isogate serve", Act: "pack refused",
-			Pack: s.gate.Rules().Plan().Digest, Reason: "it does not load; the one named here stays in force"})
+		e := s.packEntry("pack refused", s.gate.Rules().Plan())
+		e.Reason = "it does not load; the one named here stays in force"
+		s.later(e)
 		return
 	}
 	s.certs.take(certs)
@@ -350,14 +356,14 @@ func (s *server) reload() {
 		s.later(interceptEntry(s.intercept.current.Load()))
 	}
 	s.gate.Swap(rules)
-	s.office.pack.Store(pack)
+	s.office.inForce(pack, s.now())
 	plan := pack.Plan()
-	s.later(packEntry("pack loaded", plan))
+	s.later(s.packEntry("pack loaded", plan))
 	// Not what this reload found new: an earlier one may have failed behind the keys.
 	if primary := s.keys.Primary(); primary != s.primary {
 		s.primary = primary
 		s.later(&isogate.Entry{Kind: isogate.KindKey, Actor: "isogate serve", Act: "keys rotated",
-			Detail: map[string]string{"primary": fmt.Sprintf("%08x", primary)}})
+			Detail: map[string]string{"primary": keyName(primary)}})
 	}
 	s.logger.Info("reloaded", slog.String("pack", plan.Digest))
 }

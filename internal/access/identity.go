@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"errors"
+	"net/url"
 	"slices"
 	"time"
 )
@@ -13,6 +14,25 @@ type known struct {
 	name  string    // by the claim for names, checked; "" if it has none that can be used
 	roles []Role    // that their groups give them
 	proof time.Time // when they proved it to the provider; zero if it does not say
+
+	noRole string // why roles is empty, for them
+}
+
+// Finish signs in whoever the provider has sent back, and says where they were going.
+// Kept is what the browser has kept of [Provider.Begin], and q the query that it came
+// back with. Who wanted to prove again who they are does so for the session of again.
+func (d *Desk) Finish(ctx context.Context, p *Provider, kept string, q url.Values, again Visitor) (secret, to string, err error) {
+	k, w, err := p.finish(ctx, kept, q)
+	if err == nil {
+		if !w.Again {
+			again = Visitor{}
+		}
+		secret, err = d.signInBy(ctx, k, again)
+	}
+	if err != nil {
+		d.Wrong(ByOIDC)
+	}
+	return secret, w.To, err
 }
 
 // signInBy begins the session of somebody whom the provider knows. Their name is the
@@ -31,7 +51,7 @@ func (d *Desk) signInBy(ctx context.Context, k known, again Visitor) (string, er
 		}
 	}
 	if name == "" {
-		return "", refused("no-name", "the provider says no name of yours that could be used")
+		return "", refused("no-name", "the provider says no name of yours that can be used here: its claim for it is missing, has other characters than a-z 0-9 . - _ + @, or is an e-mail address that it has not verified (email_verified)")
 	}
 	p, _ := state.Person(name)
 	p.Claimed, p.ClaimedAt = k.roles, d.cfg.Now()
@@ -42,11 +62,11 @@ func (d *Desk) signInBy(ctx context.Context, k known, again Visitor) (string, er
 				return "", err
 			}
 		}
-		return "", refused("no-role", "nothing gives you a role here")
+		return "", refused("no-role", "you are %s, and nothing gives you a role here: %s. An owner can give you one under People, or whoever keeps the provider can add you to a group", name, k.noRole)
 	}
 	secret, err := d.begin(ctx, Act{Actor: Actor{name, ByOIDC}, Person: name, Identity: k.Identity, Claimed: slices.Clone(k.roles), Tied: tied, Proof: k.proof}, again)
 	if errors.Is(err, ErrNoEffect) {
-		return "", &Refusal{Code: "name-taken", Detail: err.Error()}
+		return "", &Refusal{Code: "name-taken", Detail: err.Error(), Cause: err}
 	}
 	return secret, err
 }

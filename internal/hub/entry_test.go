@@ -71,7 +71,7 @@ func living(t *testing.T) (*isogatetest.World, *record, *archive.Archive) {
 	return w, r, a
 }
 
-// sends sends a request through the gateway and returns its entry.
+// sends has a source send a request through the gateway, and returns its entry.
 func sends(t *testing.T, w *isogatetest.World, source isogate.Source, method, path, body string, header ...string) isogate.EntryID {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, w.URL(path), strings.NewReader(body))

@@ -113,7 +113,7 @@ func (h *Hub) judged(ctx context.Context, e *isogate.Entry) *judgedBy {
 		return j
 	}
 	j.plan = pack.Plan()
-	j.Name, j.Version = j.plan.Name, int(j.plan.Version)
+	j.Name, j.Version = j.plan.Name, j.plan.Version
 	if t, found := j.plan.Transit(e.Transit); found {
 		j.way, j.Transit = t, e.Transit
 	}

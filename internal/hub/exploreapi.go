@@ -172,7 +172,7 @@ func viewCount(n *trail.Count) EntryCount {
 		DurationUS: n.Took.Microseconds(), Values: map[string]uint64{}, First: instant(n.First), Last: instant(n.Last), Unlisted: n.Unlisted}
 	for a, values := range n.Values {
 		if values > 0 {
-			v.Values[isogate.Action(a).String()] = values //nolint:gosec // an index of an array of nine
+			v.Values[isogate.Action(a).String()] = values
 		}
 	}
 	return v

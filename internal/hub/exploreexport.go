@@ -13,6 +13,7 @@ import (
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/access"
+	"github.com/isogate/isogate/internal/journal"
 	"github.com/isogate/isogate/internal/trail"
 )
 
@@ -23,9 +24,9 @@ type exportFormat struct {
 }
 
 var exportFormats = []exportFormat{
-	{"csv", "CSV, for a spreadsheet", "text/csv; charset=utf-8", ".csv", stubWrite},
-	{"jsonl", "JSON lines, for programs", "application/jsonl", ".jsonl", stubWrite},
-	{"ocsf", "OCSF, for an event store", "application/jsonl", ".ocsf.jsonl", stubWrite},
+	{"csv", "CSV, for a spreadsheet", "text/csv; charset=utf-8", ".csv", journal.WriteCSV},
+	{"jsonl", "JSON lines, for programs", "application/jsonl", ".jsonl", journal.WriteJSONL},
+	{"ocsf", "OCSF, for an event store", "application/jsonl", ".ocsf.jsonl", journal.WriteOCSF},
 }
 
 // exportWay is a link to one export.

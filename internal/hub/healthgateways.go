@@ -55,15 +55,18 @@ func order(a, b bool) int {
 	return 1
 }
 
-// keyAge finds since when the primary key mints.
+// keyAge finds since when the primary key mints: the oldest entry that names it as
+// the primary, of those looked at. Gateways name it with the pack that they judge by.
 func (h *Hub) keyAge(ctx context.Context, k *KeyStanding) error {
-	page, err := h.trail.List(ctx, trail.Query{Kind: isogate.KindKey}, trail.Paging{Limit: maxLookedAt})
-	if err != nil {
-		return err
-	}
-	for _, row := range page.Rows {
-		if e := row.Entry; e.Detail["primary"] == k.Primary && (e.Act == "keys created" || e.Act == "keys rotated") {
-			k.Since, k.Entry = instant(e.Time), e.ID // the oldest that names it, of those looked at
+	for _, kind := range []isogate.EntryKind{isogate.KindKey, isogate.KindPack} {
+		page, err := h.trail.List(ctx, trail.Query{Kind: kind}, trail.Paging{Limit: maxLookedAt})
+		if err != nil {
+			return err
+		}
+		for _, row := range page.Rows {
+			if e := row.Entry; e.Detail["primary"] == k.Primary && (k.Since == nil || e.Time.Before(*k.Since)) {
+				k.Since, k.Entry = instant(e.Time), e.ID
+			}
 		}
 	}
 	return nil

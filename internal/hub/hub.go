@@ -62,6 +62,10 @@ type Config struct {
 	Journal Journal
 	// Packs are those that were ever in force; nil where nobody keeps them.
 	Packs Packs
+	// Provider is where people sign in by OpenID Connect; nil where they do not.
+	Provider *access.Provider
+	// Passkeys are taken; nil where browsers keep none for the Hub's address.
+	Passkeys *access.Passkeys
 	// Visitor says who sits at the other end of a request for a page. Its error says
 	// why that is not known. Nil asks the desk.
 	Visitor func(*http.Request) (access.Visitor, error)
@@ -79,6 +83,8 @@ type Hub struct {
 	open     func(consent.Party) int // may be nil
 	journal  Journal                 // may be nil
 	packs    Packs                   // may be nil
+	provider *access.Provider        // nil where nobody comes by one
+	passkeys *access.Passkeys        // nil where there are none
 	logger   *slog.Logger
 	now      func() time.Time
 	failed   *guess.Limit
@@ -111,8 +117,18 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Hub{tenant: cfg.Tenant, trail: cfg.Trail, running: cfg.Running, ledger: cfg.Ledger, describe: cfg.Describe, desk: cfg.Desk, custody: cfg.Custody, open: cfg.Open, journal: cfg.Journal, packs: cfg.Packs, logger: cfg.Logger, now: cfg.Now, failed: guess.New(cfg.Now),
-		mux: http.NewServeMux(), patterns: map[string]bool{}}
+	h := &Hub{
+		tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, logger: cfg.Logger, now: cfg.Now,
+		desk: cfg.Desk, provider: cfg.Provider, passkeys: cfg.Passkeys,
+		custody: cfg.Custody,
+		trail:   cfg.Trail,
+		journal: cfg.Journal,
+		packs:   cfg.Packs,
+		running: cfg.Running,
+		open:    cfg.Open,
+		failed:  guess.New(cfg.Now),
+		mux:     http.NewServeMux(), patterns: map[string]bool{},
+	}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path
 		h.patterns[pattern] = true

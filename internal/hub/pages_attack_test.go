@@ -17,9 +17,9 @@ import (
 	"github.com/isogate/isogate/internal/remote"
 )
 
-// evilTexts are texts that would be markup, script, addresses or another direction of
+// hostileNames are texts that would be markup, script, addresses or another direction of
 // writing to whoever takes them for more than text.
-var evilTexts = []string{
+var hostileNames = []string{
 	`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `' autofocus onfocus='alert(1)`, `</title><svg/onload=alert(1)>`, `javascript:alert(1)`,
 	`{{.Who}} ${7*7}`, `&lt;b&gt; &#60;i&#62;`, `]]>--><!--`, "`+alert(1)+`", `</textarea><script>alert(1)</script>`,
 }
@@ -63,7 +63,7 @@ func (p shownPage) clean() shownPage {
 // page of consents, apps and the outside they stay text, and that what does not print
 // is written out.
 func TestAttackTextsOfOthersStayText(t *testing.T) {
-	for i, evil := range evilTexts {
+	for i, evil := range hostileNames {
 		s := newSeat(t)
 		s.hub.open = func(consent.Party) int { return 1 }
 		s.hub.describe = func(_ consent.Party, r remote.Row) consent.Egress {

@@ -16,6 +16,10 @@ import (
 var doors = []page{
 	{pattern: "GET /signin", do: (*Hub).signInPage},
 	{pattern: "POST /signin/token", do: (*Hub).signInByToken},
+	{pattern: "GET /signin/oidc", do: (*Hub).toProvider},
+	{pattern: "GET /signin/oidc/return", do: (*Hub).fromProvider},
+	{pattern: "POST /signin/passkey/options", do: (*Hub).askPasskey},
+	{pattern: "POST /signin/passkey", do: (*Hub).signInByPasskey},
 	{pattern: "GET /signin/link", do: (*Hub).linkPage},
 	{pattern: "POST /signin/link", do: (*Hub).signInByLink},
 }
@@ -90,22 +94,38 @@ func (h *Hub) proveFirst(v *visit) {
 
 // ways are the ways to sign in that there are.
 type ways struct {
-	To     string
-	Tenant string
-	Bearer bool // by the token of somebody in the configuration
-	Again  bool // somebody proves again who they are
+	To       string
+	Tenant   string
+	Bearer   bool // by the token of somebody in the configuration
+	Passkeys bool
+	// Provider is the host of the provider, "" if there is none, and Begin the address
+	// that leads to it. Out is where somebody signs out there, too.
+	Provider, Begin, Out string
+	Again                bool // somebody proves again who they are
 	// Elsewhere is where browsers are to find the Hub, if this is not there: what is
 	// signed in here would not be known there.
 	Elsewhere string
 	Wrong     string // what was wrong with what was tried before
 }
 
-func (w ways) None() bool { return !w.Bearer }
+// None reports whether there is none.
+func (w ways) None() bool { return !w.Bearer && !w.Passkeys && w.Provider == "" }
 
 func (h *Hub) ways(v *visit, again bool) ways {
 	w := ways{To: local(v.FormValue("to")), Tenant: string(h.tenant), Again: again, Bearer: h.desk != nil && h.desk.HasBearer()}
-	if v.Host != h.url.Host {
+	w.Passkeys = h.desk != nil && h.passkeys != nil && len(h.desk.State().Passkeys("")) > 0
+	if (w.Passkeys || h.provider != nil) && v.Host != h.url.Host { // whoever comes back from the provider comes back there
 		w.Elsewhere = h.url.String()
+	}
+	if h.desk != nil && h.provider != nil {
+		q := url.Values{"to": {w.To}}
+		if again {
+			q.Set("again", "1")
+		}
+		w.Provider, w.Begin = h.provider.Host(), "/signin/oidc?"+q.Encode()
+		if !again && v.who.Name == "" {
+			w.Out = h.provider.Logout(h.url.String() + "/signin")
+		}
 	}
 	return w
 }
@@ -150,10 +170,25 @@ func (h *Hub) signInByToken(v *visit) error {
 // with why not.
 func (h *Hub) seated(v *visit, secret string, err error, to string) error {
 	if err != nil {
+		h.unseated(err)
 		return signInProblem(err)
 	}
 	h.sitDown(v.w, v.Request, secret)
 	return v.seeOther(local(to), "")
+}
+
+// unseated logs why somebody could not sign in.
+func (h *Hub) unseated(err error) {
+	h.logger.Warn("a sign-in was refused", slog.String("error", consent.Shown(err.Error())), slog.String("cause", consent.Shown(causeOf(err))))
+}
+
+// causeOf is what is behind a refusal, for the log.
+func causeOf(err error) string {
+	var no *access.Refusal
+	if errors.As(err, &no) && no.Cause != nil {
+		return no.Cause.Error()
+	}
+	return ""
 }
 
 // signInProblem is what somebody is told who could not sign in.

@@ -259,8 +259,8 @@ func (s *tailing) news(ctx context.Context, next uint64) error {
 		return err
 	}
 	rows := list.Rows
-	if len(rows) > tailRows {
-		event.Skipped += uint64(len(rows) - tailRows)
+	if n := len(rows) - tailRows; n > 0 {
+		event.Skipped += uint64(n)
 		rows = rows[len(rows)-tailRows:]
 	}
 	for i := range rows {
@@ -290,5 +290,12 @@ func (s *tailing) send(text string) error {
 	if _, err := s.v.w.Write([]byte(text)); err != nil {
 		return err
 	}
-	return s.c.Flush()
+	if err := s.c.Flush(); err != nil {
+		return err
+	}
+	// Over HTTP/2 a deadline ends the stream when it comes, whether anything is being written or not.
+	if err := s.c.SetWriteDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
 }

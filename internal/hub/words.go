@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"reflect"
@@ -13,6 +14,7 @@ import (
 
 // words are what templates say things with.
 var words = template.FuncMap{
+	"keyID":   func(id string) string { return base64.RawURLEncoding.EncodeToString([]byte(id)) },
 	"shown":   func(s any) string { return consent.Shown(fmt.Sprint(s)) },
 	"moment":  moment,
 	"day":     func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },

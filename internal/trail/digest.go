@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"slices"
+	"strings"
 )
 
 // line is what the rows of one shape and one consent have altogether, in one block or of
@@ -27,8 +28,11 @@ type wideField struct {
 	rows, values uint64
 }
 
-// maxLines is how many lines a digest has, beside one for each shape.
-const maxLines = 256
+// How many lines the digest of a block has, beside one for each shape, and that of a day.
+const (
+	maxLines    = 256
+	maxDayLines = 4096
+)
 
 // lineKey is what a line is of.
 type lineKey struct {
@@ -139,17 +143,17 @@ func (l *line) join(o *line, fields int) {
 }
 
 // shorten puts lines of rare consents together, where there are more than fit, and
-// returns those consents, sorted.
-func shorten(lines []line, shapes []*shape) ([]line, []string) {
+// returns those consents, sorted. Two lines of a shape may be of several.
+func shorten(lines []line, shapes []*shape, most int) ([]line, []string) {
 	distinct := map[uint32]bool{}
 	for i := range lines {
 		distinct[lines[i].shape] = true
 	}
-	if len(lines) <= maxLines+len(distinct) {
+	if len(lines) <= most+len(distinct) {
 		return lines, nil
 	}
 	slices.SortStableFunc(lines, func(a, b line) int { return cmp.Compare(b.n, a.n) })
-	short, rest := slices.Clone(lines[:maxLines]), lines[maxLines:]
+	short, rest := slices.Clone(lines[:most]), lines[most:]
 	at := map[uint32]int{}
 	var rare []string
 	for i := range rest {
@@ -160,18 +164,25 @@ func shorten(lines []line, shapes []*shape) ([]line, []string) {
 			short = append(short, line{shape: rest[i].shape, various: true})
 		}
 		short[k].join(&rest[i], len(shapes[rest[i].shape].fields))
-		rare = append(rare, rest[i].consent)
+		if !rest[i].various {
+			rare = append(rare, rest[i].consent)
+		}
 	}
 	slices.Sort(rare)
 	return short, slices.Compact(rare)
 }
 
-// appendDigest writes a block's lines, and its rare consents.
+// appendDigest writes down what rows have altogether, by shape and consent.
 func appendDigest(dst []byte, rows []row, shapes []*shape) []byte {
-	lines, rare := shorten(digest(rows, shapes), shapes)
+	lines, rare := shorten(digest(rows, shapes), shapes, maxLines)
+	return appendLines(dst, lines, rare)
+}
+
+// appendLines writes lines, and the consents of those that are of several.
+func appendLines(dst []byte, lines []line, rare []string) []byte {
 	var base int64
-	if len(rows) > 0 {
-		base = rows[0].ms
+	if len(lines) > 0 {
+		base = lines[0].first
 	}
 	dst = binary.AppendVarint(dst, base)
 	dst = binary.AppendUvarint(dst, uint64(len(rare)))
@@ -214,38 +225,44 @@ func appendDigest(dst []byte, rows []row, shapes []*shape) []byte {
 	return dst
 }
 
-// readDigest calls do with each line; what it is given is valid during the call. rare reports whether a consent is in a line of
-// several.
-func readDigest(b []byte, rare *[]string, shapes []*shape, fields int, do func(l *line) error) error {
+// written is what readDigest reads into.
+type written struct {
+	rare    [][]byte // the consents that are in a line of several, in order
+	consent []byte   // of the line
+	line    line     // without its consent
+	values  []uint64
+}
+
+// readDigest calls do with each line. What is in w is valid during the call.
+func readDigest(b []byte, w *written, shapes []*shape, fields int, do func() error) error {
 	r := reader{b: b}
 	base := r.varint()
-	*rare = (*rare)[:0]
-	for range r.below(blockRows + 1) {
-		*rare = append(*rare, r.text())
+	w.rare = w.rare[:0]
+	for range r.below(len(r.b) + 1) {
+		w.rare = append(w.rare, r.bytes(r.uvarint()))
 	}
-	var l line
-	var values []uint64
-	for range r.below(2*blockRows + 1) {
+	l := &w.line
+	for range r.below(len(r.b) + 1) {
 		flag := r.bytes(1)
 		if r.err != nil {
 			return r.err
 		}
-		l = line{various: flag[0]&1 != 0, wide: l.wide[:0]}
+		*l = line{various: flag[0]&1 != 0, wide: l.wide[:0]}
 		l.shape = uint32(r.below(len(shapes))) //nolint:gosec // below a length
-		if !l.various {
-			l.consent = r.text()
+		if w.consent = nil; !l.various {
+			w.consent = r.bytes(r.uvarint())
 		}
 		l.n, l.open, l.failed = r.uvarint(), r.uvarint(), r.uvarint()
 		l.in, l.out, l.took = r.varint(), r.varint(), r.varint()
 		l.first, l.last = base+r.varint(), base+r.varint()
 		if flag[0]&2 != 0 {
-			values = values[:0]
+			w.values = w.values[:0]
 			if r.err == nil {
 				for range shapes[l.shape].fields {
-					values = append(values, r.uvarint())
+					w.values = append(w.values, r.uvarint())
 				}
 			}
-			l.values = values
+			l.values = w.values
 		}
 		for range r.below(len(r.b) + 1) {
 			l.wide = append(l.wide, wideField{uint32(r.below(fields)), r.uvarint(), r.uvarint()}) //nolint:gosec // below a length
@@ -253,9 +270,15 @@ func readDigest(b []byte, rare *[]string, shapes []*shape, fields int, do func(l
 		if r.err != nil {
 			return r.err
 		}
-		if err := do(&l); err != nil {
+		if err := do(); err != nil {
 			return err
 		}
 	}
 	return r.err
+}
+
+// isRare reports whether a consent is in a line of several.
+func (w *written) isRare(consent string) bool {
+	_, ok := slices.BinarySearchFunc(w.rare, consent, func(b []byte, c string) int { return strings.Compare(string(b), c) })
+	return ok
 }

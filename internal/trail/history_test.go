@@ -180,7 +180,7 @@ func (h *history) act() {
 	case n < 98:
 		h.append(&isogate.Entry{Kind: pick(r, isogate.KindPack, isogate.KindKey, isogate.KindAdmin, isogate.KindLanding), Actor: "isogate serve", Act: "pack loaded", Pack: "sha256:aa"})
 	default:
-		h.later(time.Duration(r.IntN(int(3 * time.Hour))))
+		h.later(time.Duration(r.IntN(int(9 * time.Hour))))
 	}
 	h.later(time.Duration(r.IntN(int(20 * time.Second))))
 }

@@ -87,6 +87,7 @@ type walk struct {
 	limit int
 	found []row
 	rows  []row
+	w     written
 }
 
 func (w *walk) take(r *row) (more bool) {
@@ -173,8 +174,15 @@ func (w *walk) blocks(ctx context.Context, order func(yield func(*block) bool), 
 		nos = nos[:0]
 		return true
 	}
+	none, err := w.barren(ctx)
+	if err != nil {
+		return err
+	}
 	atOnce := 1 // mostly the first has enough
 	for k := range order {
+		if i, ok := dayOf(s.v.days, k.no); ok && none[i] {
+			continue
+		}
 		if k.until < s.since || k.since >= s.before || !s.meets(k) {
 			continue
 		}
@@ -206,25 +214,52 @@ func (w *walk) promising(ctx context.Context, nos []int64) (has map[int64]bool, 
 			sorted[i], sorted[j] = sorted[j], sorted[i]
 		}
 	}
-	var rare []string
 	err = v.digests(ctx, sorted, func(no int64, digest []byte) error {
 		if k := &v.blocks[no]; v.behind[no] || s.own >= k.first && s.own <= k.last {
 			has[no] = true
 			return nil
 		}
-		err := readDigest(digest, &rare, v.shapes, len(v.fields), func(l *line) error {
-			if all, sure := s.whole(l, s.of(l.shape), rare); all || !sure {
-				has[no] = true
-				return errEnough
-			}
-			return nil
-		})
-		if err == errEnough { //nolint:errorlint // it is ours, and never wrapped
-			err = nil
-		}
+		some, err := w.some(digest)
+		has[no] = some
 		return err
 	})
 	return has, err
+}
+
+// some reports whether a digest has a line of which rows might be selected.
+func (w *walk) some(digest []byte) (some bool, err error) {
+	s, v := w.s, w.s.v
+	err = readDigest(digest, &w.w, v.shapes, len(v.fields), func() error {
+		if all, sure := s.whole(&w.w, s.of(w.w.line.shape)); all || !sure {
+			some = true
+			return errEnough
+		}
+		return nil
+	})
+	if some || err == nil {
+		return some, nil
+	}
+	return false, v.wrap(err)
+}
+
+// barren are the days that have nothing by their digests.
+func (w *walk) barren(ctx context.Context) (none map[int]bool, err error) {
+	s, v := w.s, w.s.v
+	none = map[int]bool{}
+	var places []int
+	if s.q.Consent != "" || s.q.Open {
+		for i := range v.days {
+			if d := &v.days[i]; d.until >= s.since && d.since < s.before && !v.dirty(d) && (s.own < d.from || s.own > d.to) {
+				places = append(places, i)
+			}
+		}
+	}
+	_, err = v.dayDigests(ctx, places, func(i int, digest []byte) error {
+		some, err := w.some(digest)
+		none[i] = !some
+		return err
+	})
+	return none, err
 }
 
 // fetch reads the entries of rows from the journal, and those that say how they ended.

@@ -30,7 +30,7 @@ func TestTheTrailIsTheJournal(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			h := newHistory(t, seed)
-			cfg := Config{Dir: filepath.Join(h.dir, "trail"), Journal: h.j}
+			cfg := Config{Dir: filepath.Join(h.dir, "trail"), Journal: h.j, Logger: quiet(t)}
 			tr := begun(t, cfg, narrow)
 			for range 8 {
 				for range 30 + h.r.IntN(150) {
@@ -107,7 +107,7 @@ func TestAttackMoreShapesThanFit(t *testing.T) {
 			t.Parallel()
 			h := newHistory(t, seed)
 			h.wild = true
-			cfg := Config{Dir: filepath.Join(h.dir, "trail"), Journal: h.j}
+			cfg := Config{Dir: filepath.Join(h.dir, "trail"), Journal: h.j, Logger: quiet(t)}
 			room := small
 			if seed%2 == 1 {
 				room = tiny

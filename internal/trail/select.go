@@ -165,12 +165,12 @@ func (s *selection) judge(sh *shape) *match {
 			m.wide = true
 		} else {
 			m.fields = make([]bool, len(sh.fields))
-			any := false
+			some := false
 			for i, f := range sh.fields {
 				m.fields[i] = s.field(f)
-				any = any || m.fields[i]
+				some = some || m.fields[i]
 			}
-			if !any {
+			if !some {
 				return &match{no: true}
 			}
 		}
@@ -211,7 +211,8 @@ func (s *selection) inNames(sh *shape) bool {
 
 // whole reports whether no row of a line needs to be looked at: it has all of it, or
 // none.
-func (s *selection) whole(l *line, m *match, rare []string) (all, sure bool) {
+func (s *selection) whole(w *written, m *match) (all, sure bool) {
+	l := &w.line
 	switch {
 	case m.no:
 		return false, true
@@ -220,14 +221,9 @@ func (s *selection) whole(l *line, m *match, rare []string) (all, sure bool) {
 	}
 	if s.q.Consent != "" {
 		if l.various {
-			for _, c := range rare {
-				if c == string(s.q.Consent) {
-					return false, false
-				}
-			}
-			return false, true
+			return false, !w.isRare(string(s.q.Consent))
 		}
-		if l.consent != string(s.q.Consent) {
+		if string(w.consent) != string(s.q.Consent) {
 			return false, true
 		}
 	}

@@ -37,6 +37,8 @@ CREATE TABLE block (
 	no INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL,
 	shapes BLOB NOT NULL, digest BLOB NOT NULL
 ) STRICT;
+-- What the blocks of a day that is over have altogether.
+CREATE TABLE day (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, digest BLOB NOT NULL) STRICT;
 -- And the rows themselves, column by column.
 CREATE TABLE rows (block INTEGER PRIMARY KEY, columns BLOB NOT NULL) STRICT;
 PRAGMA application_id = 1230196564;
@@ -208,6 +210,36 @@ func (s *store) load(ctx context.Context, tenant isogate.Tenant, b bounds) (p po
 	return p, d, blocks, err
 }
 
+// days are the days that have a digest, of these blocks.
+func (s *store) days(ctx context.Context, blocks []block) (days []day, err error) {
+	byFirst := map[int64]day{}
+	for _, d := range over(blocks) {
+		byFirst[d.first] = d
+	}
+	err = s.each(ctx, `SELECT first, last FROM day ORDER BY first`, nil, func(scan func(...any) error) error {
+		var first, last int64
+		if err := scan(&first, &last); err != nil {
+			return err
+		}
+		d, ok := byFirst[first]
+		if !ok || d.last != last {
+			return errDamaged
+		}
+		seen := map[uint32]bool{}
+		for no := first; no <= last; no++ {
+			for _, sh := range blocks[no].shapes {
+				if !seen[sh] {
+					seen[sh] = true
+					d.shapes = append(d.shapes, sh)
+				}
+			}
+		}
+		days = append(days, d)
+		return nil
+	})
+	return days, err
+}
+
 // each calls row for each row of a query.
 func (s *store) each(ctx context.Context, query string, args []any, row func(scan func(...any) error) error) error {
 	rows, err := s.db.QueryContext(ctx, query, args...)
@@ -262,6 +294,9 @@ func (s *store) write(ctx context.Context, b *batch, shapes []*shape) error {
 	}
 	for no, rows := range b.rows {
 		if _, err := tx.ExecContext(ctx, `UPDATE block SET shapes = ?, digest = ? WHERE no = ?`, appendNumbers(nil, shapesOf(rows)), appendDigest(nil, rows, shapes), no); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM day WHERE first <= ? AND last >= ?`, no, no); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO rows (block, columns) VALUES (?, ?)`, no, appendRows(nil, rows)); err != nil {

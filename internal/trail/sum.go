@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"math"
+	"slices"
 )
 
 type rawBytes = sql.RawBytes
@@ -32,7 +33,7 @@ type sums struct {
 	since    int64
 	lines    map[lineKey]*line
 	unlisted uint64
-	rare     []string
+	w        written
 	rows     []row
 }
 
@@ -41,11 +42,9 @@ type sums struct {
 func (s *selection) sum(ctx context.Context, how summing, flush func(since int64, lines map[lineKey]*line) error) (unlisted uint64, err error) {
 	a := &sums{s: s, how: how, flush: flush, since: math.MinInt64, lines: map[lineKey]*line{}}
 	v := s.v
-	var nos []int64
-	for i := range v.blocks {
-		if k := &v.blocks[i]; k.until >= s.since && k.since < s.before && s.meets(k) {
-			nos = append(nos, k.no)
-		}
+	nos, err := a.throughDays(ctx)
+	if err != nil {
+		return 0, err
 	}
 	if err := v.digests(ctx, nos, func(no int64, digest []byte) error {
 		k := &v.blocks[no]
@@ -54,7 +53,7 @@ func (s *selection) sum(ctx context.Context, how summing, flush func(since int64
 		}
 		sure := k.since >= s.since && k.until < s.before && !v.behind[no] && (s.own < k.first || s.own > k.last)
 		if sure {
-			if sure, err = a.whole(k, digest); err != nil || sure {
+			if sure, err = a.whole(k.shapes, digest); err != nil || sure {
 				return err
 			}
 		}
@@ -78,12 +77,74 @@ func (s *selection) sum(ctx context.Context, how summing, flush func(since int64
 	return a.unlisted, a.at(math.MaxInt64)
 }
 
+// throughDays takes the days that are selected as a whole, and returns the blocks that are left.
+func (a *sums) throughDays(ctx context.Context) (nos []int64, err error) {
+	s, v := a.s, a.s.v
+	take := func(first, last int64) {
+		for no := first; no <= last; no++ {
+			if k := &v.blocks[no]; k.until >= s.since && k.since < s.before && s.meets(k) {
+				nos = append(nos, no)
+			}
+		}
+	}
+	if a.how.span == hourly {
+		take(0, int64(len(v.blocks))-1)
+		return nos, nil
+	}
+	next := int64(0)
+	var whole []int
+	for i := range v.days {
+		d := &v.days[i]
+		take(next, d.first-1)
+		next = d.last + 1
+		switch {
+		case d.until < s.since || d.since >= s.before || !v.dirty(d) && !s.any(d.shapes):
+		case d.since >= s.since && d.until < s.before && !v.dirty(d) && (s.own < d.from || s.own > d.to):
+			whole = append(whole, i)
+		default:
+			take(d.first, d.last)
+		}
+	}
+	take(next, int64(len(v.blocks))-1)
+	left, err := v.dayDigests(ctx, whole, func(i int, digest []byte) error {
+		d := &v.days[i]
+		if err := a.at(d.since); err != nil {
+			return err
+		}
+		sure, err := a.whole(d.shapes, digest)
+		if err == nil && !sure {
+			take(d.first, d.last)
+		}
+		return err
+	})
+	for _, i := range left {
+		take(v.days[i].first, v.days[i].last)
+	}
+	slices.Sort(nos)
+	return nos, err
+}
+
+// dirty reports whether a day has ends that are not in its digest.
+func (v *view) dirty(d *day) bool {
+	for no := range v.behind {
+		if no >= d.first && no <= d.last {
+			return true
+		}
+	}
+	return false
+}
+
 // meets reports whether a block has a shape of which rows might be selected.
 func (s *selection) meets(k *block) bool {
 	if s.v.behind[k.no] {
 		return true
 	}
-	for _, no := range k.shapes {
+	return s.any(k.shapes)
+}
+
+// any reports whether rows of one of these shapes might be selected.
+func (s *selection) any(shapes []uint32) bool {
+	for _, no := range shapes {
 		if !s.of(no).no {
 			return true
 		}
@@ -122,11 +183,11 @@ func floor(ms, length int64) int64 {
 }
 
 // careful reports whether a digest might not tell everything.
-func (a *sums) careful(k *block) bool {
+func (a *sums) careful(shapes []uint32) bool {
 	if a.s.q.Consent != "" || a.s.q.Open || a.how.consents || a.how.rows {
 		return true
 	}
-	for _, no := range k.shapes {
+	for _, no := range shapes {
 		if a.s.of(no).rows {
 			return true
 		}
@@ -135,14 +196,14 @@ func (a *sums) careful(k *block) bool {
 }
 
 // whole takes a block by its digest, if that tells everything.
-func (a *sums) whole(k *block, raw []byte) (sure bool, err error) {
+func (a *sums) whole(shapes []uint32, raw []byte) (sure bool, err error) {
 	s, v := a.s, a.s.v
 	sure = true
-	if !a.careful(k) {
+	if !a.careful(shapes) {
 		// Nothing to ask first.
-	} else if err := readDigest(raw, &a.rare, v.shapes, len(v.fields), func(l *line) error {
-		m := s.of(l.shape)
-		all, known := s.whole(l, m, a.rare)
+	} else if err := readDigest(raw, &a.w, v.shapes, len(v.fields), func() error {
+		l := &a.w.line
+		all, known := s.whole(&a.w, s.of(l.shape))
 		if !known || all && (l.various && a.how.consents || len(l.wide) > 0 && a.how.rows) {
 			sure = false
 			return errEnough
@@ -154,9 +215,10 @@ func (a *sums) whole(k *block, raw []byte) (sure bool, err error) {
 	if !sure {
 		return false, nil
 	}
-	err = readDigest(raw, &a.rare, v.shapes, len(v.fields), func(l *line) error {
+	err = readDigest(raw, &a.w, v.shapes, len(v.fields), func() error {
+		l := &a.w.line
 		m := s.of(l.shape)
-		if all, _ := s.whole(l, m, a.rare); !all {
+		if all, _ := s.whole(&a.w, m); !all {
 			return nil
 		}
 		if m.unlisted {
@@ -176,7 +238,7 @@ func (a *sums) whole(k *block, raw []byte) (sure bool, err error) {
 func (a *sums) join(l *line) {
 	key := lineKey{shape: l.shape}
 	if a.how.consents {
-		key.consent = l.consent
+		key.consent = string(a.w.consent)
 	}
 	have := a.lines[key]
 	if have == nil {

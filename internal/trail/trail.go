@@ -103,8 +103,12 @@ type Trail struct {
 	cfg    Config
 	bounds bounds
 
-	tenant isogate.Tenant // of Run alone, as are the other members up to mu
-	open   opened
+	tenant  isogate.Tenant // of Run alone, as are the other members up to mu
+	open    opened
+	glances glances
+	// digested is a block before which each day has its digest, or the end of one did not have.
+	digested  int
+	digesting bool // days may be over
 
 	mu       sync.RWMutex // guards what follows; Run writes under it, and reads without
 	store    *store       // nil while there is none
@@ -113,6 +117,7 @@ type Trail struct {
 	fields   int      // how much of the dictionary is
 	shapes   int
 	blocks   []block
+	days     []day
 	tail     []row             // of one hour, behind the blocks; its rows are changed in place
 	late     map[uint64]ending // by seq: ends of rows in blocks, not in the file yet
 	now      position          // up to which everything is in all of these
@@ -160,8 +165,12 @@ func (t *Trail) load(ctx context.Context) (err error) {
 		}
 		if why == nil {
 			p, d, blocks, err := s.load(ctx, t.tenant, t.bounds)
+			var days []day
 			if err == nil {
-				t.take(s, p, d, blocks)
+				days, err = s.days(ctx, blocks)
+			}
+			if err == nil {
+				t.take(s, p, d, blocks, days)
 				return nil
 			}
 			why = err
@@ -179,13 +188,14 @@ func (t *Trail) load(ctx context.Context) (err error) {
 }
 
 // take begins with what is in a file.
-func (t *Trail) take(s *store, p position, d *dictionary, blocks []block) {
+func (t *Trail) take(s *store, p position, d *dictionary, blocks []block, days []day) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.store, t.dict, t.blocks = s, d, blocks
+	t.store, t.dict, t.blocks, t.days, t.digested, t.digesting = s, d, blocks, days, 0, true
 	t.fields, t.shapes = len(d.fields), len(d.shapes)
 	t.written, t.now, t.atTail = p, p, p
 	t.tail, t.late, t.open = nil, map[uint64]ending{}, opened{}
+	t.glances = glances{}
 	t.standing.Next, t.standing.Rebuilding = p.next, p.next == 0
 }
 

@@ -16,22 +16,25 @@ import (
 // findScript gives the element of one of the roles that has a name, for assistive
 // technology, the first that is shown; it becomes the focused one. A name that begins
 // with what is asked for is taken if none is the same.
-const findScript = `((roles, name) => {
+const findScript = `((roles, name, within) => {
+	const root = within ? document.querySelector(within) : document;
+	if (!root) return "there is no " + within;
 	const shown = e => e.checkVisibility({checkOpacity: false, checkVisibilityCSS: true}) && e.getClientRects().length > 0;
-	const named = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")].filter(e => shown(e) && roles.includes(e.computedRole));
-	const found = named.find(e => e.computedName === name) || named.find(e => e.computedName.startsWith(name));
-	if (!found) return "there is none; there are: " + named.map(e => e.computedRole + " “" + e.computedName + "”").join(", ");
+	const named = [...root.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")].filter(e => shown(e) && roles.includes(e.localName === "summary" ? "summary" : e.computedRole));
+	const called = e => e.computedName || e.innerText.trim();
+	const found = named.find(e => called(e) === name) || named.find(e => called(e).startsWith(name));
+	if (!found) return "there is none; there are: " + named.map(e => e.computedRole + " “" + called(e) + "”").join(", ");
 	if (found.disabled) return "it is disabled";
 	found.focus();
 	return document.activeElement === found ? "" : "it does not take the focus";
 })`
 
-var pressed = `["button", "link", "DisclosureTriangle", "tab", "summary"]`
+const pressed = `["button", "link", "tab", "summary"]`
 
 // focus focuses what a person would find by its name.
 func (b *Browser) focus(roles, name string) {
 	b.tb.Helper()
-	if wrong := b.Script(findScript + "(" + roles + ", " + strconv.Quote(name) + ")"); wrong != "" {
+	if wrong := b.find(roles, name); wrong != "" {
 		b.tb.Fatalf("find %q: %s\nthe page is: %s", name, wrong, b.look())
 	}
 }
@@ -39,7 +42,20 @@ func (b *Browser) focus(roles, name string) {
 // Has reports whether somebody finds a button or a link of this name.
 func (b *Browser) Has(name string) bool {
 	b.tb.Helper()
-	return b.Script(findScript+"("+pressed+", "+strconv.Quote(name)+")") == ""
+	return b.find(pressed, name) == ""
+}
+
+// In is the same window, for acts on one part of its page, which a selector finds.
+func (b *Browser) In(selector string) *Browser {
+	c := *b
+	c.within = selector
+	return &c
+}
+
+// find focuses an element, or says why it cannot.
+func (b *Browser) find(roles, name string) string {
+	b.tb.Helper()
+	return b.Script(findScript + "(" + roles + ", " + strconv.Quote(name) + ", " + strconv.Quote(b.within) + ")")
 }
 
 // Press goes to a button or a link by its name and presses Enter, and waits for the page that
@@ -61,6 +77,19 @@ func (b *Browser) Touch(name string) {
 	b.tb.Helper()
 	b.focus(pressed, name)
 	b.Do("press "+name, chromedp.KeyEvent(kb.Enter))
+}
+
+// Keys for [Browser.Key].
+const (
+	Enter  = kb.Enter
+	Escape = kb.Escape
+	Tab    = kb.Tab
+)
+
+// Key presses a key on what has the focus.
+func (b *Browser) Key(key string) {
+	b.tb.Helper()
+	b.Do("press a key", chromedp.KeyEvent(key))
 }
 
 // Tick presses the space bar on a box or a radio button of this name.
