@@ -35,6 +35,9 @@ var pages = slices.Concat(
 	overviewPages,
 	accountPages,
 	peoplePages,
+	policyPages,
+	proposalPages,
+	playgroundPages,
 	healthPages,
 	consentPages,
 	appPages,
@@ -188,6 +191,10 @@ var said = map[string]string{
 	"erasure":         "The erasure is recorded and asked for. It is confirmed by a receipt of the landing.",
 	"view-saved":      "Saved. The view is in the list of views.",
 	"view-removed":    "The view is removed.",
+	"proposed":        "Proposed. Nothing changes before others approve it and it is deployed.",
+	"pack-approved":   "Your approval is recorded. Nothing changes before the pack is deployed.",
+	"pack-rejected":   "Rejected. Whoever still wants it must propose it again.",
+	"withdrawn":       "Withdrawn. It can be proposed again.",
 }
 
 // seeOther answers a POST that was carried out. The path is one of the Hub's own;
@@ -230,7 +237,7 @@ func (h *Hub) servePage(p *page) http.HandlerFunc {
 			h.signInFirst(v, err)
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(p.pattern))
 		if err := h.mayVisit(v); err != nil {
 			h.failPage(v, err)
 			return

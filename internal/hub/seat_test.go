@@ -24,7 +24,6 @@ type seat struct {
 	who    access.Visitor
 	server *httptest.Server
 	left   *leftTrail
-	posted map[string]string
 }
 
 // newSeat seats ada, who may decide.
@@ -35,14 +34,7 @@ func newSeat(t *testing.T, second ...consent.Risk) *seat {
 	s.hub.trail = s.left
 	s.sit("ada", access.ConsentAdministrator)
 	s.hub.visitor = func(*http.Request) (access.Visitor, error) { return s.who, nil }
-	s.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if b := s.posted[r.URL.Path]; b != "" {
-			w.Header().Set("Content-Type", "text/html; charset=utf-8")
-			io.WriteString(w, b)
-			return
-		}
-		s.hub.Pages().ServeHTTP(w, r)
-	}))
+	s.server = httptest.NewServer(s.hub.Pages())
 	t.Cleanup(s.server.Close)
 	return s
 }

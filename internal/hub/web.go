@@ -25,7 +25,7 @@ var assetFiles embed.FS
 type templates map[string]*template.Template
 
 // frame are the files of pages/ that are in every page.
-var frame = []string{"pages/layout.html", "pages/parts.html", "pages/consentparts.html", "pages/rows.html"}
+var frame = []string{"pages/layout.html", "pages/parts.html", "pages/consentparts.html", "pages/rows.html", "pages/policyparts.html"}
 
 // newTemplates reads the pages.
 func newTemplates() (templates, error) {
