@@ -24,6 +24,7 @@ var floors = check.Floors{
 		"internal/consent":     2,
 		"internal/seal":        2,
 		"internal/access":      2,
+		"internal/change":      2,
 		"internal/trail":       2,
 		"internal/gateway":     3,
 		"internal/custody":     3,
