@@ -42,6 +42,7 @@ var pages = slices.Concat(
 	appPages,
 	outsidePages,
 	explorePages,
+	evidencePages,
 )
 
 // visit is one request of a person with a browser.
