@@ -67,7 +67,7 @@ func (h *Hub) proposal(digest string, now time.Time) (ProposalView, *policy.Pack
 }
 
 // Failed is how many of its tests fail.
-func (v *ProposalView) Failed() int { return policy.TestReport{Cases: v.Tests}.Failed() }
+func (v ProposalView) Failed() int { return policy.TestReport{Cases: v.Tests}.Failed() }
 
 // propose takes an archive of a pack: it must be without mistakes and pass its own
 // tests, is kept by its digest, and recorded. It is nowhere in force by that.

@@ -75,7 +75,7 @@ func (u *unpacking) member(name string, mode fs.FileMode, open func() (io.Reader
 	case name == "" || name == ".":
 		return nil
 	case !fs.ValidPath(name) || strings.ContainsAny(name, "\\\x00") || len(name) > 2*maxPath:
-		return fmt.Errorf("the archive has the member %q, which is no plain path inside a directory; make it anew with: tar czf pack.tar.gz -C DIR .", shown)
+		return fmt.Errorf("the archive has the member %q, which is no plain path inside a directory; make it anew, of the files in the pack's directory", shown)
 	case mode.IsDir():
 		return nil
 	case !mode.IsRegular():
