@@ -118,7 +118,9 @@ func UsageOf(ctx context.Context, t Trail, g *consent.Grant, now time.Time) (*Us
 	for _, l := range all.Labels {
 		out.Labels = append(out.Labels, LabelUsage{l.Label, l.Action, l.Values, instant(l.Last)})
 	}
-	slices.SortStableFunc(out.Labels, func(a, b LabelUsage) int { return cmp.Or(cmp.Compare(b.Action, a.Action), cmp.Compare(a.Label, b.Label)) })
+	slices.SortStableFunc(out.Labels, func(a, b LabelUsage) int {
+		return cmp.Or(cmp.Compare(b.Action, a.Action), cmp.Compare(a.Label, b.Label))
+	})
 	return out, nil
 }
 
