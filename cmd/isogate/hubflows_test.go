@@ -22,6 +22,8 @@ func TestHub(t *testing.T) {
 		{"viewer", w.viewerFlow},
 		{"playground", w.playgroundFlow},
 		{"proposal", w.proposalFlow},
+		{"audit", w.auditFlow},
+		{"evidence", w.evidenceFlow},
 		{"tokens", w.tokensFlow},
 		{"people", w.peopleFlow},
 		{"grant", w.grantFlow},

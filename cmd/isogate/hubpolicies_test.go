@@ -86,7 +86,7 @@ func (w *hubWorld) proposal() string {
 	if !strings.HasPrefix(b.Where(), hubURL+"/proposals/sha256:") {
 		t.Fatalf("proposing leads to %s: %s", b.Where(), b.Text())
 	}
-	sees(t, b, []string{"acme 2", "Proposed by paula@acme.example", "of its own tests pass", "2027-03-31", "You have proposed this pack"}, nil)
+	sees(t, b, []string{"acme 2", "Proposed by paula@acme.example", "of its own tests pass", "from 1 Apr 2027", "Stricter or equal", "You have proposed this pack"}, nil)
 	at, err := url.Parse(b.Where())
 	if err != nil {
 		t.Fatal(err)

@@ -255,7 +255,7 @@ func (h *Hub) servePage(p *page) http.HandlerFunc {
 // mayVisit holds against a visitor what the page needs.
 func (h *Hub) mayVisit(v *visit) error {
 	if !v.page.self && !v.who.May(v.page.need) {
-		return problem(http.StatusForbidden, "right", fmt.Sprintf("this needs the right to %s, which none of your roles gives", v.page.need))
+		return problem(http.StatusForbidden, "right", fmt.Sprintf("this needs the right to %s, which is to %s, and none of your roles gives it", v.page.need, rightsTo[v.page.need]))
 	}
 	if err := h.ledger.InTouch(); err != nil && !v.page.stale && v.Method == http.MethodPost {
 		return problem(http.StatusServiceUnavailable, "out-of-touch", fmt.Sprintf("%v; nothing was done, and what could be said now may be old", err))

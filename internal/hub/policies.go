@@ -237,8 +237,9 @@ func (h *Hub) packView(c *change.Change, kept map[string]bool) PackView {
 			Reason: consent.Shown(a.Reason), Effect: consent.Shown(a.Effect), Against: consent.Shown(a.Against),
 			Counts: slices.ContainsFunc(counting, func(o change.Act) bool { return o.Seq == a.Seq })})
 	}
-	if err := h.changes().Approved(c.Pack, need); err != nil {
-		v.Refused = consent.Shown(err.Error())
+	var no *change.UnapprovedError
+	if errors.As(h.changes().Approved(c.Pack, need), &no) {
+		v.Refused = consent.Shown(no.Why + "; " + no.Next)
 	}
 	return v
 }

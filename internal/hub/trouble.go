@@ -36,6 +36,11 @@ var (
 	}
 )
 
+// rightsTo say what a right is for.
+var rightsTo = map[access.Right]string{access.Read: "see what left and why", access.Values: "see the tenant's own values", access.Export: "take entries and evidence away",
+	access.Decide: "decide on consents, manifests and erasures", access.Propose: "propose changes of policy", access.Approve: "approve changes of policy",
+	access.Operate: "keep the gateway running", access.Own: "say who may come in, and as what"}
+
 // rolesWith are the roles that give a right.
 func rolesWith(r access.Right) (out []access.Role) {
 	for _, role := range access.Roles {

@@ -28,10 +28,10 @@ func TestTroubleSaysWhyAndWhatNext(t *testing.T) {
 		not    string
 	}{
 		{errors.New("secret: dial 10.0.0.7 " + evil), 500, []string{"Something went wrong here", "log says more"}, "10.0.0.7"},
-		{conflict("the grant has ended"), 409, []string{"Nothing was changed", "the grant has ended", `href="/"`}, "\u202e"},
-		{notFound("no consent %s", consent.Shown(evil)), 404, []string{"There is no such page", "no consent &lt;script&gt;"}, "<script>alert"},
+		{conflict("the grant has ended"), 409, []string{"Nothing was changed", "The grant has ended.", `href="/"`}, "\u202e"},
+		{notFound("no consent %s", consent.Shown(evil)), 404, []string{"There is no such page", "No consent &lt;script&gt;"}, "<script>alert"},
 		{problem(503, "out-of-touch", "the journal is out of reach"), 503, []string{"may be old", "out of reach", `href="/health"`}, ""},
-		{problem(403, "right", "somebody else shared this"), 403, []string{"You may not do this", "somebody else"}, "These roles give it"},
+		{problem(403, "right", "somebody else shared this"), 403, []string{"You may not do this", "Somebody else shared this."}, "These roles give it"},
 		{&Problem{Status: 409, Title: "x", Detail: "y", Entry: "01ARZ3NDEKTSV4RRFFQ69G5FAV"}, 409, []string{`href="/entries/01ARZ3NDEKTSV4RRFFQ69G5FAV"`}, ""},
 	} {
 		p, path := failing(c.err), fmt.Sprintf("/failing/%d", i)
