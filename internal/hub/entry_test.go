@@ -38,6 +38,7 @@ request:
   release:
     - {label: personal.contact.email, as: allow, handling: persisted, because: Tickets need an address, owner: team-a, until: 2099-01-01}
     - {label: personal.name.display, as: mask, handling: temporary, ttl: 5m, because: Shown to agents, owner: team-b, until: 2098-06-30}
+    - {label: personal.name.*, as: allow, handling: temporary, ttl: 5m, because: Names in general, owner: team-c, until: 2098-06-30}
 response: {max: 1MiB}
 `,
 		"transits/private.yaml": `transit: private
@@ -117,6 +118,9 @@ func TestAnEntryExplained(t *testing.T) {
 		if strings.Contains(page, value) {
 			t.Errorf("the page has a value: %s", value)
 		}
+	}
+	if strings.Contains(page, "Names in general") {
+		t.Error("the page gives the reason of a rule that did not decide")
 	}
 	// The closing entry is a page too, and leads back.
 	_, rest, _ := strings.Cut(page, "<dt>Closed by</dt><dd><a class=\"mono\" href=\"")
