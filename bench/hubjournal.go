@@ -62,6 +62,7 @@ type hubWriter struct {
 	seq     int
 	last    ulid.ULID
 	open    []hubOpen // not ended
+	streams []hubOpen // those of them that were streamed
 	grants  []isogate.EntryID
 	users   []isogate.EntryID
 	is      hubJournal
@@ -179,8 +180,10 @@ func (w *hubWriter) hour(ctx context.Context, moulds []mould, at time.Time, n, h
 	for w.seq < until {
 		t := at.Add(time.Duration(int64(time.Hour) * int64(w.seq-until+n) / int64(n)))
 		switch x := w.r.IntN(1000); {
-		case x < 96 && len(w.open) > 0:
+		case x < 80 && len(w.open) > 0:
 			w.ends(t)
+		case len(w.streams) > 200 || len(w.streams) > 0 && x < 96:
+			w.endsStream(t)
 		case x < 110:
 			w.other(t, "landing", `"destination":"support-portal","act":"receipt","actor":"isogate serve","detail":{"key":"k`+strconv.Itoa(w.seq)+`"}`)
 		case x < 111 && w.seq%50 == 0:
@@ -269,49 +272,50 @@ func (w *hubWriter) egress(at time.Time, m *mould) {
 	w.put(b)
 	w.is.rows++
 	if !m.refused && w.r.IntN(5000) > 0 { // a gateway that stops leaves some without an end
-		w.open = append(w.open, hubOpen{id, m, consent})
+		if o := (hubOpen{id, m, consent}); m.streamed {
+			w.streams = append(w.streams, o)
+		} else {
+			w.open = append(w.open, o)
+		}
 	}
 }
 
-// ends writes how some releases ended: one by itself, if it was streamed, or all others together.
+// endsStream writes how one streamed release ended: mostly an old one, and some stay open for days.
+func (w *hubWriter) endsStream(at time.Time) {
+	i := w.r.IntN(len(w.streams))
+	o := w.streams[i]
+	w.streams[i] = w.streams[len(w.streams)-1]
+	w.streams = w.streams[:len(w.streams)-1]
+	_, b := w.place(at)
+	b = append(b, `egress","stage":"closed","of":"`...)
+	b = append(b, o.id...)
+	b = append(b, '"')
+	b = append(b, o.m.closing...)
+	if o.consent != "" {
+		b = append(b, `,"consent":"`...)
+		b = append(b, o.consent...)
+		b = append(b, '"')
+	}
+	b = append(b, `,"decision":"released"`...)
+	b = append(b, o.m.fields...)
+	b = append(b, `,"bytes_in":`...)
+	b = strconv.AppendInt(b, int64(w.r.IntN(1<<20)), 10)
+	b = append(b, `,"bytes_out":`...)
+	b = strconv.AppendInt(b, 1+int64(w.r.IntN(1<<24)), 10)
+	b = append(b, `,"status":200,"duration_us":`...)
+	b = strconv.AppendInt(b, 1+int64(w.r.IntN(1<<26)), 10)
+	w.put(append(b, '}'))
+}
+
+// ends writes how all others ended, together.
 func (w *hubWriter) ends(at time.Time) {
 	_, b := w.place(at)
 	b = append(b, `egress","stage":"closed"`...)
-	last := w.open[len(w.open)-1]
-	if last.m.streamed {
-		b = append(b, `,"of":"`...)
-		b = append(b, last.id...)
-		b = append(b, '"')
-		b = append(b, last.m.closing...)
-		if last.consent != "" {
-			b = append(b, `,"consent":"`...)
-			b = append(b, last.consent...)
-			b = append(b, '"')
-		}
-		b = append(b, `,"decision":"released"`...)
-		b = append(b, last.m.fields...)
-		b = append(b, `,"bytes_in":`...)
-		b = strconv.AppendInt(b, int64(w.r.IntN(1<<20)), 10)
-		b = append(b, `,"bytes_out":`...)
-		b = strconv.AppendInt(b, 1+int64(w.r.IntN(1<<24)), 10)
-		b = append(b, `,"status":200,"duration_us":`...)
-		b = strconv.AppendInt(b, 1+int64(w.r.IntN(1<<26)), 10)
-		w.open = w.open[:len(w.open)-1]
-		w.put(append(b, '}'))
-		return
-	}
 	b = append(b, `,"closes":[`...)
-	first := true
-	kept := w.open[:0]
 	for i, o := range w.open {
-		if o.m.streamed || len(w.open)-i > 400 {
-			kept = append(kept, o)
-			continue
-		}
-		if !first {
+		if i > 0 {
 			b = append(b, ',')
 		}
-		first = false
 		b = append(b, `{"of":"`...)
 		b = append(b, o.id...)
 		b = append(b, `","status":`...)
@@ -326,7 +330,7 @@ func (w *hubWriter) ends(at time.Time) {
 		b = strconv.AppendInt(b, 1000+int64(w.r.IntN(200_000)), 10)
 		b = append(b, '}')
 	}
-	w.open = kept
+	w.open = w.open[:0]
 	w.put(append(b, `]}`...))
 }
 

@@ -20,12 +20,12 @@ const imagesVariable = "ISOGATE_IMAGES"
 const wide, high = 760, 500
 
 // demoWorld is the demo's world without its story, with a part of the configuration
-// about the Hub. It ends with the test.
-func demoWorld(t *testing.T, hub string) *demo {
+// about the Hub, and a clock. It ends with the test.
+func demoWorld(t *testing.T, hub string, now func() time.Time) *demo {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	outsideCtx, stopOutside := context.WithCancel(context.Background())
-	d, err := newDemo(ctx, t.TempDir(), hub, &env{Context: ctx, Stdout: testLog{t}, Stderr: testLog{t}, Now: time.Now})
+	d, err := newDemo(ctx, t.TempDir(), hub, &env{Context: ctx, Stdout: testLog{t}, Stderr: testLog{t}, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestAgentInABrowser(t *testing.T) {
 		t.Skip("a browser takes seconds to start")
 	}
 	b := browsertest.Start(t)
-	d := demoWorld(t, demoHub)
+	d := demoWorld(t, demoHub, time.Now)
 	for _, s := range d.visit() {
 		if status, _, answer, err := send(d.product, d.base, s); err != nil || status != s.status {
 			t.Fatalf("%s: %d %s %v", s.title, status, answer, err)

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/isogate/isogate/internal/access"
 	"github.com/isogate/isogate/internal/isogatetest/browsertest"
@@ -33,7 +35,16 @@ type hubWorld struct {
 	idp     *oidctest.Provider
 	browser *browsertest.Browser
 	windows map[string]*browsertest.Browser
+	// proposed is the page of the pack that an author has proposed, whose files are in proposedDir.
+	proposed, proposedDir string
+	later                 atomic.Int64 // how much later it is in the world, in nanoseconds
 }
+
+// now is the world's time.
+func (w *hubWorld) now() time.Time { return time.Now().Add(time.Duration(w.later.Load())) }
+
+// wait lets time pass in the world, at once.
+func (w *hubWorld) wait(d time.Duration) { w.later.Add(int64(d)) }
 
 // newHubWorld makes the world, lets its story happen, and puts a second pack in force.
 func newHubWorld(t *testing.T) *hubWorld {
@@ -52,7 +63,7 @@ func newHubWorld(t *testing.T) *hubWorld {
 		}
 		users = append(users, u)
 	}
-	w.idp = oidctest.New(t, oidctest.Config{Path: "/realms/acme", ClientSecret: "of the hub", Users: users,
+	w.idp = oidctest.New(t, oidctest.Config{Path: "/realms/acme", ClientSecret: "of the hub", Users: users, Now: w.now,
 		Redirects: []string{hubURL + "/signin/oidc/return"}, LoggedOut: []string{hubURL + "/signin"}})
 	dir := t.TempDir()
 	for name, text := range map[string]string{"client-secret": "of the hub", "provider.pem": string(w.idp.Roots())} {
@@ -74,7 +85,7 @@ func newHubWorld(t *testing.T) *hubWorld {
     allow: [127.0.0.0/8]
     name_claim: email
     roles:
-%s`, hubURL, w.idp.Issuer(), w.idp.ClientID(), filepath.Join(dir, "client-secret"), filepath.Join(dir, "provider.pem"), roles.String()))
+%s`, hubURL, w.idp.Issuer(), w.idp.ClientID(), filepath.Join(dir, "client-secret"), filepath.Join(dir, "provider.pem"), roles.String()), w.now)
 	w.out = io.Discard
 	w.live(t.Context())
 	if w.failures > 0 {
@@ -128,16 +139,15 @@ func (w *hubWorld) as(t *testing.T, role access.Role) *browsertest.Browser {
 
 // signIn is what a person does to sign in, from the Hub's first page on.
 func (w *hubWorld) signIn(b *browsertest.Browser, name string) {
-	var roles []access.Role
-	for r, n := range people {
-		if n == name && r != "" {
-			roles = append(roles, r)
-		}
+	b.Open(hubURL + "/")
+	b.Press("Sign in at")
+	b.Fill("input[name=user]", name)
+}
+
+// prove is what a person does who is asked whether it is still they.
+func (w *hubWorld) prove(b *browsertest.Browser, role access.Role) {
+	if strings.HasPrefix(b.Where(), hubURL+"/signin/again") || b.Has("Confirm that it is you") && b.Press("Confirm that it is you") != 0 {
+		b.Press("Confirm at")
+		b.Fill("input[name=user]", people[role])
 	}
-	link, err := w.server.office.signInLink(w.t.Context(), name, roles, "a test")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	b.Open(link)
-	b.Press("Sign in")
 }

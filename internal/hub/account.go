@@ -17,6 +17,9 @@ var accountPages = []page{
 	{pattern: "POST /account/sessions/end", self: true, stale: true, do: (*Hub).endMySessions},
 	{pattern: "POST /account/tokens", self: true, stale: true, proof: true, do: (*Hub).makeToken},
 	{pattern: "POST /account/tokens/{id}/revoke", self: true, stale: true, do: (*Hub).revokeMyToken},
+	{pattern: "POST /account/passkeys/options", self: true, stale: true, proof: true, do: (*Hub).offerPasskey},
+	{pattern: "POST /account/passkeys", self: true, stale: true, proof: true, do: (*Hub).addPasskey},
+	{pattern: "POST /account/passkeys/{id}/remove", self: true, stale: true, proof: true, do: (*Hub).removePasskey},
 	{pattern: "GET /signin/again", self: true, stale: true, do: (*Hub).again},
 	{pattern: "POST /signout", self: true, stale: true, do: (*Hub).signOut},
 }
@@ -44,7 +47,9 @@ func (h *Hub) account(v *visit) error {
 		Sessions []sessionRow
 		Tokens   []tokenRow
 		Holds    []int
-	}{Holds: holds}
+		Keys     []access.Passkey
+		Passkeys bool // can be added here
+	}{Holds: holds, Passkeys: h.passkeys != nil}
 	for _, r := range access.Rights {
 		if v.who.May(r) {
 			a.Rights = append(a.Rights, r)
@@ -52,6 +57,7 @@ func (h *Hub) account(v *visit) error {
 	}
 	if h.desk != nil {
 		a.Sessions, a.Tokens = h.sessionRows(v, v.who.Name), h.tokenRows(v, v.who.Name)
+		a.Keys = h.desk.State().Passkeys(v.who.Name)
 	}
 	return v.show("account", "Your account", a)
 }

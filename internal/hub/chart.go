@@ -60,7 +60,7 @@ func height(n, most uint64) float64 {
 // per writes a percentage.
 func per(f float64) string { return fmt.Sprintf("%.2f%%", f) }
 
-// Named is a part of a whole with the group that the style sheet knows it by.
+// named is a part of a whole with the group that the style sheet knows it by.
 type named struct {
 	Group, Name string
 	Actions     string // as the explorer's filter has them

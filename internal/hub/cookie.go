@@ -22,7 +22,8 @@ func (h *Hub) cookieName(what string) string {
 // Whose cookies there are.
 const (
 	ofSession = ""
-	ofSignIn  = "-signin" // of a sign-in under way
+	ofSignIn  = "-signin"  // of a way to the provider and back
+	ofPasskey = "-passkey" // of a question for a passkey
 )
 
 // cookie is one with a value.

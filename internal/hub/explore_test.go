@@ -29,8 +29,12 @@ type record struct {
 	vkey    string
 }
 
-// newRecord makes an empty one, of SQLite in a directory of the test.
-func newRecord(t *testing.T) *record {
+// newRecord makes an empty one, of SQLite in a directory of the test, whose entries are
+// recorded now.
+func newRecord(t *testing.T) *record { return newRecordAt(t, time.Now) }
+
+// newRecordAt makes one whose entries are recorded when the clock says.
+func newRecordAt(t *testing.T, now func() time.Time) *record {
 	t.Helper()
 	skey, vkey, err := note.GenerateKey(rand.Reader, "isogate/acme")
 	if err != nil {
@@ -41,7 +45,7 @@ func newRecord(t *testing.T) *record {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	j, err := journal.Open(t.Context(), journal.Config{Dir: dir, Tenant: "acme", Signer: signer, Verifier: vkey, SealEvery: time.Millisecond})
+	j, err := journal.Open(t.Context(), journal.Config{Dir: dir, Tenant: "acme", Signer: signer, Verifier: vkey, SealEvery: time.Millisecond, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,6 +55,8 @@ type Config struct {
 	Trail Trail
 	// Running is the gateway beside which the Hub runs; nil where there is none.
 	Running Running
+	// Policies is what pages of policy are made of; its zero value shows none.
+	Policies Policies
 	// Open is how many connections and requests of a party, or of [consent.Everybody], are
 	// under way by a grant, on the gateway that this Hub is part of. Nil is not known.
 	Open func(consent.Party) int
@@ -62,8 +64,12 @@ type Config struct {
 	Journal Journal
 	// Packs are those that were ever in force; nil where nobody keeps them.
 	Packs Packs
+	// Evidence makes files for audits; nil where there is no journal to make them of.
+	Evidence Evidence
 	// Provider is where people sign in by OpenID Connect; nil where they do not.
 	Provider *access.Provider
+	// Passkeys are taken; nil where browsers keep none for the Hub's address.
+	Passkeys *access.Passkeys
 	// Visitor says who sits at the other end of a request for a page. Its error says
 	// why that is not known. Nil asks the desk.
 	Visitor func(*http.Request) (access.Visitor, error)
@@ -81,7 +87,9 @@ type Hub struct {
 	open     func(consent.Party) int // may be nil
 	journal  Journal                 // may be nil
 	packs    Packs                   // may be nil
+	evidence Evidence                // may be nil
 	provider *access.Provider        // nil where nobody comes by one
+	passkeys *access.Passkeys        // nil where there are none
 	logger   *slog.Logger
 	now      func() time.Time
 	failed   *guess.Limit
@@ -92,6 +100,7 @@ type Hub struct {
 	tenant    isogate.Tenant
 	trail     Trail   // may be nil
 	running   Running // may be nil
+	policies  Policies
 	visitor   func(*http.Request) (access.Visitor, error)
 	pages     *http.ServeMux
 	templates templates
@@ -116,15 +125,16 @@ func New(cfg Config) (*Hub, error) {
 	}
 	h := &Hub{
 		tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, logger: cfg.Logger, now: cfg.Now,
-		desk: cfg.Desk, provider: cfg.Provider,
+		desk: cfg.Desk, provider: cfg.Provider, passkeys: cfg.Passkeys,
 		custody: cfg.Custody,
 		trail:   cfg.Trail,
 		journal: cfg.Journal,
-		packs:   cfg.Packs,
+		packs:   cfg.Packs, evidence: cfg.Evidence,
 		running: cfg.Running,
 		open:    cfg.Open,
 		failed:  guess.New(cfg.Now),
 		mux:     http.NewServeMux(), patterns: map[string]bool{},
+		policies: cfg.Policies,
 	}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path
@@ -180,7 +190,7 @@ var routes = slices.Concat([]route{
 	{"GET", "/erasures", access.Read, true, (*Hub).listErasures},
 	{"GET", "/overview", access.Read, true, (*Hub).showOverview},
 	{"GET", "/health", access.Read, true, (*Hub).showHealth},
-}, accessRoutes, exploreRoutes)
+}, accessRoutes, exploreRoutes, policyRoutes, evidenceRoutes)
 
 // call is one request of an administrator.
 type call struct {
@@ -195,9 +205,12 @@ type call struct {
 type answer struct {
 	status int
 	body   any
+	// stream writes the answer itself, where it is not JSON. Its error comes before its
+	// first byte.
+	stream func(http.ResponseWriter) error
 }
 
-func ok(body any) (*answer, error) { return &answer{http.StatusOK, body}, nil }
+func ok(body any) (*answer, error) { return &answer{status: http.StatusOK, body: body}, nil }
 
 // API is everything below /api/. Every path of it needs a token.
 func (h *Hub) API() http.Handler {
@@ -240,10 +253,16 @@ func (h *Hub) serve(op route) http.HandlerFunc {
 			return
 		}
 		c.state = h.ledger.State()
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(op.method+" "+op.path))
 		a, err := op.do(h, c)
+		if err == nil && a.stream != nil {
+			err = a.stream(w)
+		}
 		if err != nil {
 			h.refuse(w, problemOf(err))
+			return
+		}
+		if a.stream != nil {
 			return
 		}
 		if a.body == nil {

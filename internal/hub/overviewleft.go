@@ -46,7 +46,7 @@ type Forms struct {
 // formsOf counts by form what is counted by action.
 func formsOf(values [isogate.Allow + 1]uint64) (f Forms) {
 	for a, n := range values {
-		switch isogate.Action(a) { //nolint:gosec // as many as there are actions
+		switch isogate.Action(a) {
 		case isogate.Refuse, isogate.Drop:
 			f.Withheld += n
 		case isogate.Redact, isogate.Hash, isogate.Token:

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -35,11 +34,15 @@ var pages = slices.Concat(
 	overviewPages,
 	accountPages,
 	peoplePages,
+	policyPages,
+	proposalPages,
+	playgroundPages,
 	healthPages,
 	consentPages,
 	appPages,
 	outsidePages,
 	explorePages,
+	evidencePages,
 )
 
 // visit is one request of a person with a browser.
@@ -165,27 +168,33 @@ func (v *visit) showStatus(status int, name, title string, data any) error {
 // said are the things that a page may say was just done, by the word that a
 // redirect names them with: an address cannot put other words into the Hub's mouth.
 var said = map[string]string{
-	"granted":       "Granted. It counts on every gateway.",
-	"approved":      "Approved. Nothing is granted until a second administrator grants the same.",
-	"denied":        "Denied. Nothing leaves.",
-	"deferred":      "Put off. Nothing leaves; the request stays in the list.",
-	"modified":      "Narrowed. It counts on every gateway, also on open connections.",
-	"revoked":       "Revoked. Open connections over it are cut.",
-	"blocked":       "Blocked. It cannot ask again until somebody lifts the block.",
-	"signed-out":    "You are signed out here.",
-	"proof-needed":  "Nothing was done yet: confirm first that it is you, and then send it again.",
-	"session-ended": "That session is over, on every gateway.",
-	"token-revoked": "That token opens nothing any more.",
-	"role-given":    "They have that role now.",
-	"role-taken":    "They have that role no more, and their sessions know it.",
-	"removed":       "They have no way in any more.",
-	"link-revoked":  "That link lets nobody in any more.",
-	"lifted":        "The block is lifted. Nothing leaves by that alone.",
-	"asked":         "Asked. Nothing of it leaves until an administrator grants it.",
-	"imported":      "Imported. What was granted goes on working; what is new waits for an answer.",
-	"erasure":       "The erasure is recorded and asked for. It is confirmed by a receipt of the landing.",
-	"view-saved":    "Saved. The view is in the list of views.",
-	"view-removed":  "The view is removed.",
+	"granted":         "Granted. It counts on every gateway.",
+	"approved":        "Approved. Nothing is granted until a second administrator grants the same.",
+	"denied":          "Denied. Nothing leaves.",
+	"deferred":        "Put off. Nothing leaves; the request stays in the list.",
+	"modified":        "Narrowed. It counts on every gateway, also on open connections.",
+	"revoked":         "Revoked. Open connections over it are cut.",
+	"blocked":         "Blocked. It cannot ask again until somebody lifts the block.",
+	"signed-out":      "You are signed out here.",
+	"proof-needed":    "Nothing was done yet: confirm first that it is you, and then send it again.",
+	"session-ended":   "That session is over, on every gateway.",
+	"passkey-added":   "That passkey lets you in from now on.",
+	"passkey-removed": "That passkey lets nobody in any more.",
+	"token-revoked":   "That token opens nothing any more.",
+	"role-given":      "They have that role now.",
+	"role-taken":      "They have that role no more, and their sessions know it.",
+	"removed":         "They have no way in any more.",
+	"link-revoked":    "That link lets nobody in any more.",
+	"lifted":          "The block is lifted. Nothing leaves by that alone.",
+	"asked":           "Asked. Nothing of it leaves until an administrator grants it.",
+	"imported":        "Imported. What was granted goes on working; what is new waits for an answer.",
+	"erasure":         "The erasure is recorded and asked for. It is confirmed by a receipt of the landing.",
+	"view-saved":      "Saved. The view is in the list of views.",
+	"view-removed":    "The view is removed.",
+	"proposed":        "Proposed. Nothing changes before others approve it and it is deployed.",
+	"pack-approved":   "Your approval is recorded. Nothing changes before the pack is deployed.",
+	"pack-rejected":   "Rejected. Whoever still wants it must propose it again.",
+	"withdrawn":       "Withdrawn. It can be proposed again.",
 }
 
 // seeOther answers a POST that was carried out. The path is one of the Hub's own;
@@ -228,7 +237,7 @@ func (h *Hub) servePage(p *page) http.HandlerFunc {
 			h.signInFirst(v, err)
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(p.pattern))
 		if err := h.mayVisit(v); err != nil {
 			h.failPage(v, err)
 			return
@@ -246,21 +255,10 @@ func (h *Hub) servePage(p *page) http.HandlerFunc {
 // mayVisit holds against a visitor what the page needs.
 func (h *Hub) mayVisit(v *visit) error {
 	if !v.page.self && !v.who.May(v.page.need) {
-		return problem(http.StatusForbidden, "right", fmt.Sprintf("this needs the right to %s, which none of your roles gives; an owner gives roles under People", v.page.need))
+		return problem(http.StatusForbidden, "right", fmt.Sprintf("this needs the right to %s, which is to %s, and none of your roles gives it", v.page.need, rightsTo[v.page.need]))
 	}
 	if err := h.ledger.InTouch(); err != nil && !v.page.stale && v.Method == http.MethodPost {
 		return problem(http.StatusServiceUnavailable, "out-of-touch", fmt.Sprintf("%v; nothing was done, and what could be said now may be old", err))
 	}
 	return nil
-}
-
-// failPage shows what went wrong, in the words of the API's problem.
-func (h *Hub) failPage(v *visit, err error) {
-	p := problemOf(err)
-	if p.Status >= http.StatusInternalServerError {
-		h.logger.Error("a page failed", slog.String("page", v.page.pattern), slog.Any("error", err))
-	}
-	if err := v.showStatus(p.Status, "problem", p.Title, p); err != nil {
-		h.logger.Warn("a page could not be shown", slog.String("page", v.page.pattern), slog.Any("error", err))
-	}
 }

@@ -18,6 +18,8 @@ var doors = []page{
 	{pattern: "POST /signin/token", do: (*Hub).signInByToken},
 	{pattern: "GET /signin/oidc", do: (*Hub).toProvider},
 	{pattern: "GET /signin/oidc/return", do: (*Hub).fromProvider},
+	{pattern: "POST /signin/passkey/options", do: (*Hub).askPasskey},
+	{pattern: "POST /signin/passkey", do: (*Hub).signInByPasskey},
 	{pattern: "GET /signin/link", do: (*Hub).linkPage},
 	{pattern: "POST /signin/link", do: (*Hub).signInByLink},
 }
@@ -92,9 +94,10 @@ func (h *Hub) proveFirst(v *visit) {
 
 // ways are the ways to sign in that there are.
 type ways struct {
-	To     string
-	Tenant string
-	Bearer bool // by the token of somebody in the configuration
+	To       string
+	Tenant   string
+	Bearer   bool // by the token of somebody in the configuration
+	Passkeys bool
 	// Provider is the host of the provider, "" if there is none, and Begin the address
 	// that leads to it. Out is where somebody signs out there, too.
 	Provider, Begin, Out string
@@ -106,10 +109,14 @@ type ways struct {
 }
 
 // None reports whether there is none.
-func (w ways) None() bool { return !w.Bearer && w.Provider == "" }
+func (w ways) None() bool { return !w.Bearer && !w.Passkeys && w.Provider == "" }
 
 func (h *Hub) ways(v *visit, again bool) ways {
 	w := ways{To: local(v.FormValue("to")), Tenant: string(h.tenant), Again: again, Bearer: h.desk != nil && h.desk.HasBearer()}
+	w.Passkeys = h.desk != nil && h.passkeys != nil && len(h.desk.State().Passkeys("")) > 0
+	if (w.Passkeys || h.provider != nil) && v.Host != h.url.Host { // whoever comes back from the provider comes back there
+		w.Elsewhere = h.url.String()
+	}
 	if h.desk != nil && h.provider != nil {
 		q := url.Values{"to": {w.To}}
 		if again {
@@ -118,9 +125,6 @@ func (h *Hub) ways(v *visit, again bool) ways {
 		w.Provider, w.Begin = h.provider.Host(), "/signin/oidc?"+q.Encode()
 		if !again && v.who.Name == "" {
 			w.Out = h.provider.Logout(h.url.String() + "/signin")
-		}
-		if v.Host != h.url.Host { // whoever comes back from the provider comes back there
-			w.Elsewhere = h.url.String()
 		}
 	}
 	return w
@@ -166,11 +170,16 @@ func (h *Hub) signInByToken(v *visit) error {
 // with why not.
 func (h *Hub) seated(v *visit, secret string, err error, to string) error {
 	if err != nil {
-		h.logger.Warn("a sign-in was refused", slog.Any("error", consent.Shown(err.Error())), slog.String("cause", consent.Shown(causeOf(err))))
+		h.unseated(err)
 		return signInProblem(err)
 	}
 	h.sitDown(v.w, v.Request, secret)
 	return v.seeOther(local(to), "")
+}
+
+// unseated logs why somebody could not sign in.
+func (h *Hub) unseated(err error) {
+	h.logger.Warn("a sign-in was refused", slog.String("error", consent.Shown(err.Error())), slog.String("cause", consent.Shown(causeOf(err))))
 }
 
 // causeOf is what is behind a refusal, for the log.

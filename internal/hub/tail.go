@@ -290,5 +290,12 @@ func (s *tailing) send(text string) error {
 	if _, err := s.v.w.Write([]byte(text)); err != nil {
 		return err
 	}
-	return s.c.Flush()
+	if err := s.c.Flush(); err != nil {
+		return err
+	}
+	// Over HTTP/2 a deadline ends the stream when it comes, whether anything is being written or not.
+	if err := s.c.SetWriteDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
 }

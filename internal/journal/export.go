@@ -80,10 +80,13 @@ type Range struct {
 func (r *Reader) Span(ctx context.Context, f Filter) (Range, error) {
 	from, to, err := r.bounds(ctx, Filter{Since: f.Since, Before: f.Before})
 	if err == nil && from >= to {
-		err = fmt.Errorf("journal %s: no entry was recorded in that time; name a wider one", r.place)
+		err = fmt.Errorf("journal %s: %w", r.place, ErrNoEntry)
 	}
 	return Range{First: from, End: to}, err
 }
+
+// ErrNoEntry says that there is nothing in the time that was asked for.
+var ErrNoEntry = errors.New("no entry was recorded in that time; name a wider one")
 
 // ErrNothingSealed says that no checkpoint covers what was asked for.
 var ErrNothingSealed = errors.New("no checkpoint covers it yet; try again in a second")
@@ -91,27 +94,69 @@ var ErrNothingSealed = errors.New("no checkpoint covers it yet; try again in a s
 // Export writes the sealed entries of a run, and what is needed to verify them
 // offline; see [VerifyExport]. Entries behind the newest checkpoint are left out.
 func (r *Reader) Export(ctx context.Context, w io.Writer, run Range) error {
-	k, err := r.kept(ctx)
+	s, err := r.Snapshot(ctx)
 	if err != nil {
 		return err
 	}
+	return s.Export(ctx, w, run)
+}
+
+// Snapshot is the journal under one checkpoint: what is taken from it belongs
+// together, however far the journal goes on meanwhile.
+type Snapshot struct {
+	Tenant isogate.Tenant
+	Vkey   string // see [Reader.Verifier]
+	r      *Reader
+	k      *kept
+}
+
+// Snapshot is the journal under its newest checkpoint.
+func (r *Reader) Snapshot(ctx context.Context) (*Snapshot, error) {
+	k, err := r.kept(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tenant, err := r.Tenant(ctx)
+	if err != nil {
+		return nil, err
+	}
+	vkey, err := r.Verifier(ctx)
+	return &Snapshot{tenant, vkey, r, k}, err
+}
+
+// Checkpoint is the one that the snapshot is under. Its signature is not checked here.
+func (s *Snapshot) Checkpoint() Checkpoint { return s.k.public() }
+
+// Prove returns a proof that an entry is under the checkpoint. Errors are those of
+// [Reader.Prove].
+func (s *Snapshot) Prove(ctx context.Context, id isogate.EntryID) (Proof, error) {
+	return s.r.prove(ctx, s.k, id)
+}
+
+// ProveSeq is Prove of the entry with a seq.
+func (s *Snapshot) ProveSeq(ctx context.Context, seq uint64) (Proof, error) {
+	body, err := s.r.row(ctx, seq)
+	if err == nil && body == nil {
+		err = fmt.Errorf("journal %s: entry %d: %w", s.r.place, seq, ErrNotFound)
+	}
+	if err != nil {
+		return Proof{}, err
+	}
+	return s.r.proveRow(ctx, s.k, seq, body)
+}
+
+// Export is [Reader.Export] under the checkpoint of the snapshot.
+func (s *Snapshot) Export(ctx context.Context, w io.Writer, run Range) error {
+	r, k := s.r, s.k
 	if run.End == 0 || run.End > k.size {
 		run.End = k.size
 	}
 	if run.First >= run.End {
 		return fmt.Errorf("journal %s: entry %d: %w", r.place, run.First, ErrNothingSealed)
 	}
-	tenant, err := r.Tenant(ctx)
-	if err != nil {
-		return err
-	}
-	vkey, err := r.Verifier(ctx)
-	if err != nil {
-		return err
-	}
 	origin, _, _ := bytes.Cut(k.note, []byte("\n"))
 	out := bufio.NewWriterSize(w, 64<<10)
-	if err := writeLine(out, exportHeader{ExportFormat, tenant, string(origin), vkey, run.First, run.End - run.First}); err != nil {
+	if err := writeLine(out, exportHeader{ExportFormat, s.Tenant, string(origin), s.Vkey, run.First, run.End - run.First}); err != nil {
 		return err
 	}
 	t := r.tree
@@ -135,6 +180,7 @@ func (r *Reader) Export(ctx context.Context, w io.Writer, run Range) error {
 		seq = end
 	}
 	last := exportEnd{Checkpoint: string(k.note)}
+	var err error
 	if last.Left, err = t.nodes(ctx, compact.RangeNodes(0, run.First, nil), k.size); err != nil {
 		return r.wrap(err)
 	}

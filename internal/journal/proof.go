@@ -127,16 +127,24 @@ func (p Proof) Verify(vkey string) (isogate.Entry, uint64, error) {
 // Prove returns a proof that the entry is under the newest checkpoint. The error
 // is [ErrNotFound] where there is no such entry and [ErrNothingSealed] where it is too new.
 func (r *Reader) Prove(ctx context.Context, id isogate.EntryID) (Proof, error) {
-	seq, body, err := r.Find(ctx, id)
-	if err != nil {
-		return Proof{}, err
-	}
 	k, err := r.kept(ctx)
 	if err != nil {
 		return Proof{}, err
 	}
+	return r.prove(ctx, k, id)
+}
+
+func (r *Reader) prove(ctx context.Context, k *kept, id isogate.EntryID) (Proof, error) {
+	seq, body, err := r.Find(ctx, id)
+	if err != nil {
+		return Proof{}, err
+	}
+	return r.proveRow(ctx, k, seq, body)
+}
+
+func (r *Reader) proveRow(ctx context.Context, k *kept, seq uint64, body []byte) (Proof, error) {
 	if seq >= k.size {
-		return Proof{}, fmt.Errorf("journal %s: %s: %w", r.place, id, ErrNothingSealed)
+		return Proof{}, fmt.Errorf("journal %s: %s: %w", r.place, idOf(body), ErrNothingSealed)
 	}
 	nodes, err := mproof.Inclusion(seq, k.size)
 	if err != nil {

@@ -20,8 +20,8 @@ func (r *Reader) Bodies(ctx context.Context, from uint64, limit int, do func(seq
 	if err != nil || from >= n {
 		return min(from, n), n, err
 	}
-	next = min(n, from+uint64(max(limit, 1))) //nolint:gosec // never negative
-	args := []any{int64(from), int64(next)}   //nolint:gosec // sizes fit
+	next = min(n, from+uint64(max(limit, 1)))
+	args := []any{int64(from), int64(next)} //nolint:gosec // sizes fit
 	return next, n, r.page(ctx, `SELECT seq, body FROM entry WHERE seq >= $1 AND seq < $2 ORDER BY seq`, args, func(seq uint64, body []byte) (bool, error) {
 		return true, do(seq, body)
 	})

@@ -34,6 +34,8 @@ type Report struct {
 	Unclosed []isogate.EntryID `json:"unclosed,omitempty"`
 	// Unsealed is how many entries of a live journal no checkpoint covers yet.
 	Unsealed uint64 `json:"unsealed,omitempty"`
+	// Checkpoint is the signed note that the run is under; nil of a live journal.
+	Checkpoint []byte `json:"-"`
 }
 
 // Damage is one thing that keeps a run from verifying.
@@ -101,6 +103,32 @@ func VerifyExport(r io.Reader, vkey string) (Report, error) {
 		return Report{}, err
 	}
 	return v.run(nil)
+}
+
+// VerifyExportEach is [VerifyExport] that gives each entry to do as it is read. What it
+// gives is verified when it returns without an error, and not before: do keeps what it
+// makes of the entries to itself until then. An error of do's is returned, unless the
+// export does not verify.
+func VerifyExportEach(r io.Reader, vkey string, do func(*isogate.Entry) error) (Report, error) {
+	v, err := newVerification(r, vkey)
+	if err != nil {
+		return Report{}, err
+	}
+	var failed error
+	rep, err := v.run(func(_ uint64, body, _ []byte) {
+		if failed != nil {
+			return
+		}
+		e, err := decode(body)
+		if err == nil {
+			err = do(&e)
+		}
+		failed = err
+	})
+	if err == nil {
+		err = failed
+	}
+	return rep, err
 }
 
 // verification reads an export once, building two compact ranges: one over the
@@ -444,7 +472,7 @@ func (v *verification) finish(raw []byte) (Report, error) {
 			"though they agree with the leaf hashes beside them: both were replaced, or the hashes in the last line were", cp.Size)}})
 	}
 	rep := Report{Tenant: v.head.Tenant, Origin: v.head.Origin, Size: cp.Size, Root: hex.EncodeToString(cp.Hash),
-		First: v.head.First, Count: v.head.Count, FirstID: v.firstID, LastID: v.lastID}
+		First: v.head.First, Count: v.head.Count, FirstID: v.firstID, LastID: v.lastID, Checkpoint: []byte(end.Checkpoint)}
 	for id := range v.unclosed {
 		rep.Unclosed = append(rep.Unclosed, id)
 	}

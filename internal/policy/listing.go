@@ -70,6 +70,9 @@ func (f *Files) fit() error {
 	return nil
 }
 
+// MaxFile is how many bytes one file of a pack has at the most.
+const MaxFile = maxFileBytes
+
 // maxPath is the longest path inside a pack, in bytes.
 const maxPath = 1024
 

@@ -105,7 +105,7 @@ func (t *Trail) streamed(s *shape, e *isogate.Entry) *streamed {
 	return &b
 }
 
-func statusOf(status int) int32 { return int32(min(max(status, 0), 1<<16)) } //nolint:gosec // bounded
+func statusOf(status int) int32 { return int32(min(max(status, 0), 1<<16)) }
 
 // end folds an end into its row, or keeps it until the row's block is written again.
 func (t *Trail) end(f *found) {

@@ -7,10 +7,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/oklog/ulid/v2"
-
 	"github.com/isogate/isogate"
-	"github.com/isogate/isogate/internal/journal"
 )
 
 const (
@@ -119,15 +116,6 @@ func (t *Trail) stand(at time.Time, err error) {
 	}
 }
 
-// piece is entries that were read, before they are taken.
-type piece struct {
-	seq    uint64
-	ms     int64
-	bad    bool
-	entry  isogate.Entry
-	before isogate.EntryID
-}
-
 // read reads a piece and takes it in.
 func (t *Trail) read(ctx context.Context) (current bool, err error) {
 	from := t.now.next
@@ -144,18 +132,7 @@ func (t *Trail) read(ctx context.Context) (current bool, err error) {
 			check = false
 			return nil
 		}
-		p := piece{seq: seq, before: idOf(body)}
-		if id, err := ulid.ParseStrict(string(p.before)); err != nil {
-			p.bad, p.before = true, ""
-		} else {
-			p.ms = int64(id.Time()) //nolint:gosec // 48 bits
-		}
-		if !p.bad {
-			var err error
-			p.entry, err = journal.Decode(body)
-			p.bad = err != nil || p.entry.Seq != seq
-		}
-		pieces = append(pieces, p)
+		pieces = append(pieces, t.glances.piece(seq, body))
 		return nil
 	})
 	if err == nil && (check || next < t.now.next) {
@@ -195,10 +172,10 @@ func idOf(body []byte) isogate.EntryID {
 
 // fold takes one entry in: it makes a row, or ends one.
 func (t *Trail) fold(ctx context.Context, p *piece) error {
-	if p.bad && p.before == "" { // it is beside what was before it
+	if p.bad && p.id == "" { // it is beside what was before it
 		p.ms = t.lastMS()
 	}
-	closing := !p.bad && p.entry.Kind == isogate.KindEgress && p.entry.Stage == isogate.StageClosed
+	closing := !p.bad && !p.known && p.entry.Kind == isogate.KindEgress && p.entry.Stage == isogate.StageClosed
 	if !closing && len(t.tail) > 0 && (len(t.tail) >= t.bounds.rows || hour(p.ms) != hour(t.tail[0].ms)) {
 		if err := t.complete(ctx); err != nil {
 			return err
@@ -223,23 +200,36 @@ func (t *Trail) fold(ctx context.Context, p *piece) error {
 		if t.now.next = p.seq; len(t.tail) == 0 {
 			t.atTail = t.now
 		}
-		e := &p.entry
-		if p.bad {
-			t.now.flaws.found(p.seq)
-			t.now.flaws.unreadable++
-			e = &isogate.Entry{Kind: kindUnreadable, Seq: p.seq}
-		}
-		t.tail = append(t.tail, t.dict.made(e, p.ms))
-		if e.Stage == isogate.StageOpened {
-			t.open.add(e.ID, openRow{p.seq, t.tail[len(t.tail)-1].shape})
-		}
+		t.tail = append(t.tail, t.rowOf(p))
 	}
 	t.now.flaws.stray += stray
 	for i := range ends {
 		t.end(&ends[i])
 	}
-	t.now.next, t.now.before = p.seq+1, p.before
+	t.now.next, t.now.before = p.seq+1, p.id
 	return nil
+}
+
+// rowOf is the row of an entry.
+func (t *Trail) rowOf(p *piece) row {
+	switch {
+	case p.bad:
+		t.now.flaws.found(p.seq)
+		t.now.flaws.unreadable++
+		return t.dict.made(&isogate.Entry{Kind: kindUnreadable, Seq: p.seq}, p.ms)
+	case p.known:
+		if p.was.opened {
+			t.open.add(p.id, openRow{p.seq, p.row.shape})
+		}
+		return p.row
+	}
+	r := t.dict.made(&p.entry, p.ms)
+	opened := t.dict.shapes[r.shape].release()
+	t.glances.remember(p.key, seen{r.shape, r.more, opened})
+	if opened {
+		t.open.add(p.id, openRow{p.seq, r.shape})
+	}
+	return r
 }
 
 func (t *Trail) lastMS() int64 {

@@ -165,12 +165,12 @@ func (s *selection) judge(sh *shape) *match {
 			m.wide = true
 		} else {
 			m.fields = make([]bool, len(sh.fields))
-			any := false
+			some := false
 			for i, f := range sh.fields {
 				m.fields[i] = s.field(f)
-				any = any || m.fields[i]
+				some = some || m.fields[i]
 			}
-			if !any {
+			if !some {
 				return &match{no: true}
 			}
 		}

@@ -60,7 +60,9 @@ type shape struct {
 func (s *shape) loses(d dim) bool { return s.lost&(1<<d) != 0 }
 
 // release reports whether rows of the shape can have an end.
-func (s *shape) release() bool { return s.at[dStage] == string(isogate.StageOpened) }
+func (s *shape) release() bool {
+	return s.at[dStage] == string(isogate.StageOpened) && s.at[dKind] == string(isogate.KindEgress)
+}
 
 func (s *shape) egress(decision isogate.Decision) bool {
 	return s.at[dKind] == string(isogate.KindEgress) && s.at[dDecision] == decision.String()

@@ -103,8 +103,9 @@ type Trail struct {
 	cfg    Config
 	bounds bounds
 
-	tenant isogate.Tenant // of Run alone, as are the other members up to mu
-	open   opened
+	tenant  isogate.Tenant // of Run alone, as are the other members up to mu
+	open    opened
+	glances glances
 	// digested is a block before which each day has its digest, or the end of one did not have.
 	digested  int
 	digesting bool // days may be over
@@ -194,6 +195,7 @@ func (t *Trail) take(s *store, p position, d *dictionary, blocks []block, days [
 	t.fields, t.shapes = len(d.fields), len(d.shapes)
 	t.written, t.now, t.atTail = p, p, p
 	t.tail, t.late, t.open = nil, map[uint64]ending{}, opened{}
+	t.glances = glances{}
 	t.standing.Next, t.standing.Rebuilding = p.next, p.next == 0
 }
 

@@ -25,7 +25,7 @@ type view struct {
 func (t *Trail) view() (*view, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if t.store == nil || t.standing.At.IsZero() && t.now.next == 0 {
+	if t.store == nil || t.now.next == 0 && !t.standing.Current() {
 		return nil, ErrBehind
 	}
 	v := &view{store: t.store, next: t.now.next, shapes: t.dict.shapes, fields: t.dict.fields, blocks: t.blocks, days: t.days, tail: slices.Clone(t.tail), late: maps.Clone(t.late), behind: map[int64]bool{}}

@@ -43,6 +43,7 @@ type Browser struct {
 	tb      TB
 	ctx     context.Context      //nolint:containedctx // chromedp keeps its browser in one
 	profile cdp.BrowserContextID // "" is the browser's own
+	within  string               // the part of the page that acts are on; "" is all
 	*watch
 }
 

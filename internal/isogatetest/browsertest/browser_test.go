@@ -17,7 +17,7 @@ import (
 const good = `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Good</title><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"><link rel="stylesheet" href="/good.css"><script src="/good.js" defer></script></head>
 <body><main><h1>Good</h1><p><a href="/bad">to the bad page</a></p>
 <form method="post" action="/form"><fieldset><legend>How</legend><label><input type="radio" name="how" value="a"> one way</label> <label><input type="radio" name="how" value="b" checked> another way</label></fieldset>
-<p><label>Name <input name="name" value="old"></label></p><p><label>What <select name="what"><option value="1">first</option><option value="2">second</option></select></label></p>
+<p><label>Name <input name="name" value="old" autofocus></label></p><p><label>Day <input type="date" name="day"></label></p><p><label>What <select name="what"><option value="1">first</option><option value="2">second</option></select></label></p>
 <p><label><input type="checkbox" name="sure" value="yes"> I am sure</label></p><p><button>Send it</button></p></form>
 <p><a href="/file" download>Get the file</a></p><div class="scrolls" tabindex="0" role="region" aria-label="Wide"><div class="wide">wide</div></div><p id="script">no script</p></main></body></html>`
 
@@ -93,7 +93,7 @@ func TestFaultsAreNoticed(t *testing.T) {
 			t.Errorf("axe: %v, unsure: %v", violations, unsure)
 		}
 		w := b.Walk()
-		if faults := w.Faults(); len(faults) > 0 || len(w.Stops) != 8 {
+		if faults := w.Faults(); len(faults) > 0 || len(w.Stops) != 9 {
 			t.Errorf("walk: %v %q", w.Stops, faults)
 		}
 		if got := b.Sideways(); len(got) > 0 {
@@ -169,7 +169,7 @@ func TestFaultsAreNoticed(t *testing.T) {
 		if status := b.Press("Send it"); status != http.StatusForbidden {
 			t.Errorf("status %d", status)
 		}
-		if got := b.Text(); got != "how=a&name=n%C3%A9e+Byron&sure=yes&what=2" {
+		if got := b.Text(); got != "day=&how=a&name=n%C3%A9e+Byron&sure=yes&what=2" {
 			t.Errorf("sent %s", got)
 		}
 		if b.Cookie("was") != "here" {

@@ -26,8 +26,11 @@ type Walk struct {
 	Caught bool
 }
 
-// longest is how many stops a page may have.
-const longest = 1500
+// longest is how many stops a page may have, and parts how many one element may.
+const (
+	longest = 1500
+	parts   = 12
+)
 
 // Walk goes through the page by the Tab key, from its beginning until the focus leaves it.
 func (b *Browser) Walk() Walk {
@@ -35,12 +38,18 @@ func (b *Browser) Walk() Walk {
 	b.Do("prepare the walk", chromedp.Evaluate(prepareWalk, nil))
 	var w Walk
 	reached := map[int]bool{}
-	for {
+	for last, again := 0, 0; ; {
 		var s Stop
 		b.Do("Tab", chromedp.KeyEvent(kb.Tab), chromedp.Evaluate(stopScript, &s))
+		if s.At == last && again < parts { // a date has a stop for the day, the month and the year
+			again++
+			continue
+		}
 		if s.At == 0 || reached[s.At] {
+			w.Caught = s.At == last && s.At != 0
 			break
 		}
+		last, again = s.At, 0
 		reached[s.At] = true
 		w.Stops = append(w.Stops, s)
 		if len(w.Stops) > longest {
@@ -93,9 +102,8 @@ const prepareWalk = `(() => {
 	const look = e => { const s = getComputedStyle(e); return [s.outlineStyle, s.outlineWidth, s.outlineColor, s.boxShadow].join(" "); };
 	const walk = window.isogateWalk = {elements: new Map(), look, plain: new Map()};
 	for (const e of document.querySelectorAll("*")) { walk.elements.set(e, walk.elements.size + 1); walk.plain.set(e, look(e)); }
-	const range = document.createRange(); range.setStart(document.body, 0); range.collapse(true);
-	const selection = getSelection(); selection.removeAllRanges(); selection.addRange(range); // Tab starts from here
-	selection.removeAllRanges();
+	const start = document.createElement("span"); // Tab goes on from where the focus was last
+	start.tabIndex = -1; document.body.prepend(start); start.focus({preventScroll: true}); start.remove();
 })()`
 
 // stopScript looks at what has the focus. An outline that cannot be seen is none.
