@@ -18,6 +18,7 @@ import (
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/custody"
+	"github.com/isogate/isogate/internal/evidence"
 	"github.com/isogate/isogate/internal/journal"
 )
 
@@ -25,7 +26,7 @@ import (
 type journalCmd struct {
 	List   journalListCmd   `cmd:"" help:"List entries, newest first."`
 	Show   journalShowCmd   `cmd:"" help:"Show one entry."`
-	Verify journalVerifyCmd `cmd:"" help:"Verify the journal, an export or a proof."`
+	Verify journalVerifyCmd `cmd:"" help:"Verify the journal, an export, a file of evidence or a proof."`
 	Prove  journalProveCmd  `cmd:"" help:"Print a proof that one entry is part of the journal."`
 	Export journalExportCmd `cmd:"" help:"Write entries for others to verify or read."`
 }
@@ -279,7 +280,7 @@ func show(out io.Writer, body []byte) error {
 
 type journalVerifyCmd struct {
 	journalState
-	File string `arg:"" optional:"" help:"An export or a proof; without one the journal itself is verified."`
+	File string `arg:"" optional:"" help:"An export, a file of evidence or a proof; without one the journal itself is verified."`
 	Key  string `placeholder:"FILE" help:"Public key, which belongs to whoever verifies. Needed for a file."`
 }
 
@@ -301,8 +302,12 @@ func (c *journalVerifyCmd) Run(e *env) error {
 	}
 	defer f.Close()
 	in := bufio.NewReader(f)
-	if first, _ := in.Peek(len(journal.ProofFormat)); string(first) == journal.ProofFormat {
+	first, _ := in.Peek(len(journal.ProofFormat))
+	switch {
+	case string(first) == journal.ProofFormat:
 		return c.proof(e, in, vkey)
+	case strings.HasPrefix(string(first), "PK"): // a ZIP archive
+		return c.verifyEvidence(e, f, vkey)
 	}
 	rep, err := journal.VerifyExport(in, vkey)
 	return c.answer(e, rep, err, c.Key)
@@ -451,7 +456,7 @@ func (c *journalProveCmd) prove(ctx context.Context) (journal.Proof, error) {
 type journalExportCmd struct {
 	journalState
 	journalFilter
-	Format string `enum:"jsonl,csv,ocsf" default:"jsonl" help:"jsonl can be verified; csv and ocsf are for reading (${enum})."`
+	Format string `enum:"jsonl,csv,ocsf,evidence" default:"jsonl" help:"jsonl and evidence can be verified; csv and ocsf are for reading (${enum})."`
 	Output string `short:"o" placeholder:"FILE" help:"File to write, instead of standard output."`
 }
 
@@ -461,8 +466,8 @@ func (c *journalExportCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if c.Format == "jsonl" && f != (journal.Filter{Since: f.Since, Before: f.Before}) {
-		return errors.New("what can be verified has no gaps: with --format jsonl select by --since and --before only, or use csv or ocsf")
+	if (c.Format == "jsonl" || c.Format == "evidence") && f != (journal.Filter{Since: f.Since, Before: f.Before}) {
+		return errors.New("what can be verified has no gaps: with --format " + c.Format + " select by --since and --before only, or use csv or ocsf")
 	}
 	r, _, err := c.open(e.Context)
 	if err != nil {
@@ -475,6 +480,8 @@ func (c *journalExportCmd) Run(e *env) error {
 			return r.ExportCSV(e.Context, w, f)
 		case "ocsf":
 			return r.ExportOCSF(e.Context, w, f)
+		case "evidence":
+			return c.writeEvidence(e.Context, w, r, evidence.Period{Since: f.Since, Before: f.Before})
 		}
 		run, err := r.Span(e.Context, f)
 		if err != nil {

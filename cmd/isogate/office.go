@@ -68,15 +68,18 @@ func (s *server) newOffice(pack *policy.Pack) (*office, error) {
 		}
 	}
 	h, err := hub.New(hub.Config{Tenant: s.cfg.Tenant, Ledger: o.ledger, Describe: describer{pack: o.pack.Load, now: s.now, sources: s.cfg.senders}.describe,
-		Desk: o.desk, Provider: provider, Passkeys: keys, URL: o.url, Custody: custodian{s.custody}, Trail: s.trail, Running: standing{s},
+		Desk: o.desk, Provider: provider, Passkeys: keys, URL: o.url, Custody: custodian{s.custody}, Trail: s.trail, Open: s.underway, Running: standing{s},
 		Journal: s.journal, Packs: s.archive, Policies: hub.Policies{InForce: o.pack.Load, Archive: s.archive, Changes: o.book, Approvals: s.cfg.Packs.Approvals},
-		Logger: s.logger, Now: s.now})
+		Evidence: s.evidence(), Logger: s.logger, Now: s.now})
 	if err != nil {
 		return nil, err
 	}
 	o.api, o.pages = h.API(), h.Pages()
 	return o, nil
 }
+
+// underway is how much of a party the gateway has under way by grants.
+func (s *server) underway(party consent.Party) int { return s.gate.Underway(party) }
 
 // inForce takes the pack that requests are judged by from now on.
 func (o *office) inForce(pack *policy.Pack, now time.Time) {

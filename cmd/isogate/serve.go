@@ -116,7 +116,7 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 		return nil, err
 	}
 	s.primary = s.keys.Primary()
-	if s.archive, err = archive.New(filepath.Join(cfg.State, "packs")); err != nil {
+	if s.archive, err = archive.New(packsDir(cfg)); err != nil {
 		return nil, err
 	}
 	registry := prometheus.NewRegistry()

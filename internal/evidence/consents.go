@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -59,7 +60,6 @@ type consents struct {
 	actions map[string]uint64
 	acts    int
 	more    uint64
-	at      time.Time // of the last entry
 }
 
 func newConsents() consents {
@@ -81,12 +81,51 @@ func (c *consents) add(e *isogate.Entry, before bool) {
 	case a.What == consent.Used || a.What == consent.Given && before:
 	case a.What == consent.Given:
 		c.actions[string(a.Transit)]++
+	case a.What == consent.Revoked || a.What == consent.Blocked || a.What == consent.Declared:
+		c.shut(a, before)
 	default:
 		c.pending, c.before = append(c.pending, a), append(c.before, before)
 		if a.What == consent.Granted || len(c.pending) == foldEvery { // the next release may be by it
 			c.fold()
 		}
 	}
+}
+
+// shut takes in an act that may end or narrow several consents at once: it is told
+// with each that it changed.
+func (c *consents) shut(a consent.Act, before bool) {
+	c.fold()
+	var of []*Consent
+	for _, x := range c.list {
+		if a.Party == consent.Everybody || x.Party == string(a.Party) {
+			of = append(of, x)
+		}
+	}
+	was := make([]string, len(of))
+	for i, x := range of {
+		was[i] = c.standing(x)
+	}
+	c.pending, c.before = append(c.pending, a), append(c.before, before)
+	c.fold()
+	if c.root[a.Of] != "" || len(c.parties) == 0 || c.parties[len(c.parties)-1].ID != a.ID {
+		return // it is about one, and told there, or told nowhere
+	}
+	for i, x := range of {
+		if c.standing(x) != was[i] {
+			x.Acts = append(x.Acts, c.parties[len(c.parties)-1])
+		}
+	}
+}
+
+// standing is all that an act can change of a consent.
+func (c *consents) standing(x *Consent) string {
+	if g, ok := c.state.Grant(c.grants[x.ID]); ok {
+		return fmt.Sprint(g.Status, g.Rows)
+	}
+	if r, ok := c.state.Request(x.ID); ok {
+		return r.Status.String()
+	}
+	return ""
 }
 
 // used counts a release by a consent, and reports whether it is one that is told.

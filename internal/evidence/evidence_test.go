@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/journal"
 )
 
@@ -187,6 +188,23 @@ func TestForgedReceiptIsSaid(t *testing.T) {
 	c := v.Summary.Outside.Chains[0]
 	if c.Verified != 3 || c.Receipts != 4 || !strings.Contains(c.Trouble, string(forged.ID)) {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestWhoEndedItIsTold: an act that ends many consents at once is told with each that it ended, and with no other.
+func TestWhoEndedItIsTold(t *testing.T) {
+	w := newWorld(t)
+	_, grants := w.days() // the second one is over
+	w.act(consent.Act{What: consent.Revoked, Party: consent.Everybody, Actor: consent.Actor{Name: "cy", SignedIn: "passkey"}, Reason: "all of it"})
+	v, err := w.verify(w.made(Period{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, x := range v.Summary.Consents {
+		last := x.Acts[len(x.Acts)-1]
+		if want := []string{"cy", "bob"}[i]; x.Status != "revoked" || last.By != want {
+			t.Errorf("%s, granted as %s: %s, the last act is by %s, want %s", x.Party, grants[i], x.Status, last.By, want)
+		}
 	}
 }
 

@@ -280,7 +280,7 @@ func (h *Hub) apiMakeToken(c *call) (*answer, error) {
 	}
 	v := viewToken(t, time.Time{})
 	v.Token = secret
-	return &answer{http.StatusCreated, v}, nil
+	return &answer{status: http.StatusCreated, body: v}, nil
 }
 
 func (h *Hub) apiRevokeToken(c *call) (*answer, error) {

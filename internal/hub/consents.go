@@ -82,7 +82,7 @@ func answered(d Done, err error) (*answer, error) {
 		return nil, err
 	}
 	if d.Act == consent.Approved.String() {
-		return &answer{http.StatusAccepted, d}, nil
+		return &answer{status: http.StatusAccepted, body: d}, nil
 	}
 	return ok(d)
 }

@@ -184,11 +184,15 @@ func (h *Hub) viewEntry(ctx context.Context, v *visit, seq uint64, body []byte) 
 	return view, nil
 }
 
+// kindTitles begin the headings of entries that are no egress.
+var kindTitles = map[isogate.EntryKind]string{isogate.KindConsent: "Consent: ", isogate.KindPack: "Policy: ", isogate.KindKey: "Keys: ",
+	isogate.KindLanding: "Outside: ", isogate.KindAdmin: "Hub: ", isogate.KindUpdate: "Update: "}
+
 // Heading is what kind of entry it is.
 func (x *entryView) Heading() string {
 	switch {
 	case x.Entry.Kind != isogate.KindEgress:
-		return orUnknown(consent.Shown(x.Entry.Act))
+		return kindTitles[x.Entry.Kind] + orUnknown(consent.Shown(x.Entry.Act))
 	case x.Entry.Stage == isogate.StageOpened:
 		return "Release"
 	case x.Entry.Stage == isogate.StageRefused:
@@ -256,7 +260,11 @@ func facts(r *trail.Row) (out []fact) {
 			out = append(out, fact{Name: "Pack", Value: consent.Shown(e.Pack), Href: "/policies/" + e.Pack, Code: true})
 		}
 		if e.Consent != "" {
-			add("Consent", string(e.Consent), "/consents/"+string(e.Consent))
+			href := "/consents/" + string(e.Consent)
+			if e.Act == consent.Given.String() || e.Act == consent.Used.String() {
+				href = "/entries/" + string(e.Consent) // a user's own action
+			}
+			add("Consent", string(e.Consent), href)
 		}
 	}
 	return out
@@ -266,7 +274,7 @@ func facts(r *trail.Row) (out []fact) {
 func detailFact(name, value string) fact {
 	f := fact{Name: consent.Shown(strings.ReplaceAll(name, "_", " ")), Value: wholeText(value)}
 	f.Long = strings.Contains(f.Value, "\n") || len(f.Value) > 200
-	f.Code = f.Long || strings.HasPrefix(value, "sha256:")
+	f.Code = f.Long || strings.HasPrefix(value, "sha256:") || len(value) >= 32 && strings.Trim(value, "0123456789abcdef") == ""
 	return f
 }
 

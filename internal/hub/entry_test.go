@@ -107,7 +107,7 @@ func TestAnEntryExplained(t *testing.T) {
 	s := r.sit(as(access.Viewer), func(c *Config) { c.Packs = a })
 	page := seen(t, s, "/entries/"+string(id), 200,
 		"product/help-center sent to far for support", "It ended as it should",
-		"<code><bdi>user.email</bdi></code>", "personal.contact.email", "contracts/ticket.yaml:4",
+		"<code><bdi>user.<wbr>email</bdi></code>", "personal.contact.email", "contracts/ticket.yaml:4",
 		"transits/tickets.yaml:10", "Tickets need an address", "team-a", "until 2099-01-01", "persisted",
 		"left as it is", "left with most of its characters hidden", "Shown to agents", "temporary", "for 5m0s",
 		"was replaced by a token that only the inside can turn back", "unclassified", "Why not more",

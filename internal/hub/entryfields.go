@@ -46,6 +46,9 @@ type fieldView struct {
 	Last     time.Time
 }
 
+// Segments are the path in pieces between which a line may break.
+func (f *fieldView) Segments() []string { return strings.SplitAfter(f.Path, ".") }
+
 // did says what an action does to a value.
 var did = map[isogate.Action]string{
 	isogate.Refuse:     "had the whole request refused",

@@ -64,6 +64,8 @@ type Config struct {
 	Journal Journal
 	// Packs are those that were ever in force; nil where nobody keeps them.
 	Packs Packs
+	// Evidence makes files for audits; nil where there is no journal to make them of.
+	Evidence Evidence
 	// Provider is where people sign in by OpenID Connect; nil where they do not.
 	Provider *access.Provider
 	// Passkeys are taken; nil where browsers keep none for the Hub's address.
@@ -85,6 +87,7 @@ type Hub struct {
 	open     func(consent.Party) int // may be nil
 	journal  Journal                 // may be nil
 	packs    Packs                   // may be nil
+	evidence Evidence                // may be nil
 	provider *access.Provider        // nil where nobody comes by one
 	passkeys *access.Passkeys        // nil where there are none
 	logger   *slog.Logger
@@ -126,7 +129,7 @@ func New(cfg Config) (*Hub, error) {
 		custody: cfg.Custody,
 		trail:   cfg.Trail,
 		journal: cfg.Journal,
-		packs:   cfg.Packs,
+		packs:   cfg.Packs, evidence: cfg.Evidence,
 		running: cfg.Running,
 		open:    cfg.Open,
 		failed:  guess.New(cfg.Now),
@@ -187,7 +190,7 @@ var routes = slices.Concat([]route{
 	{"GET", "/erasures", access.Read, true, (*Hub).listErasures},
 	{"GET", "/overview", access.Read, true, (*Hub).showOverview},
 	{"GET", "/health", access.Read, true, (*Hub).showHealth},
-}, accessRoutes, exploreRoutes, policyRoutes)
+}, accessRoutes, exploreRoutes, policyRoutes, evidenceRoutes)
 
 // call is one request of an administrator.
 type call struct {
@@ -202,9 +205,12 @@ type call struct {
 type answer struct {
 	status int
 	body   any
+	// stream writes the answer itself, where it is not JSON. Its error comes before its
+	// first byte.
+	stream func(http.ResponseWriter) error
 }
 
-func ok(body any) (*answer, error) { return &answer{http.StatusOK, body}, nil }
+func ok(body any) (*answer, error) { return &answer{status: http.StatusOK, body: body}, nil }
 
 // API is everything below /api/. Every path of it needs a token.
 func (h *Hub) API() http.Handler {
@@ -249,8 +255,14 @@ func (h *Hub) serve(op route) http.HandlerFunc {
 		c.state = h.ledger.State()
 		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(op.method+" "+op.path))
 		a, err := op.do(h, c)
+		if err == nil && a.stream != nil {
+			err = a.stream(w)
+		}
 		if err != nil {
 			h.refuse(w, problemOf(err))
+			return
+		}
+		if a.stream != nil {
 			return
 		}
 		if a.body == nil {

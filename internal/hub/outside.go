@@ -232,7 +232,7 @@ func (h *Hub) erase(c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &answer{http.StatusAccepted, ErasureList{list}}, nil
+	return &answer{status: http.StatusAccepted, body: ErasureList{list}}, nil
 }
 
 // erasing is what somebody wants erased. Without label or destination it is whatever

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -43,6 +42,7 @@ var pages = slices.Concat(
 	appPages,
 	outsidePages,
 	explorePages,
+	evidencePages,
 )
 
 // visit is one request of a person with a browser.
@@ -255,21 +255,10 @@ func (h *Hub) servePage(p *page) http.HandlerFunc {
 // mayVisit holds against a visitor what the page needs.
 func (h *Hub) mayVisit(v *visit) error {
 	if !v.page.self && !v.who.May(v.page.need) {
-		return problem(http.StatusForbidden, "right", fmt.Sprintf("this needs the right to %s, which none of your roles gives; an owner gives roles under People", v.page.need))
+		return problem(http.StatusForbidden, "right", fmt.Sprintf("this needs the right to %s, which is to %s, and none of your roles gives it", v.page.need, rightsTo[v.page.need]))
 	}
 	if err := h.ledger.InTouch(); err != nil && !v.page.stale && v.Method == http.MethodPost {
 		return problem(http.StatusServiceUnavailable, "out-of-touch", fmt.Sprintf("%v; nothing was done, and what could be said now may be old", err))
 	}
 	return nil
-}
-
-// failPage shows what went wrong, in the words of the API's problem.
-func (h *Hub) failPage(v *visit, err error) {
-	p := problemOf(err)
-	if p.Status >= http.StatusInternalServerError {
-		h.logger.Error("a page failed", slog.String("page", v.page.pattern), slog.Any("error", err))
-	}
-	if err := v.showStatus(p.Status, "problem", p.Title, p); err != nil {
-		h.logger.Warn("a page could not be shown", slog.String("page", v.page.pattern), slog.Any("error", err))
-	}
 }

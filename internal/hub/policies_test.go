@@ -228,7 +228,7 @@ var (
 	linksOf   = regexp.MustCompile(`(?i)(?:href|action|src)="([^"]*)"`)
 	quotedOf  = regexp.MustCompile(`"[^"<>]*"`)
 	spacesOf  = regexp.MustCompile(`\s+`)
-	headingOf = regexp.MustCompile(`<h1>`)
+	anyHeading = regexp.MustCompile(`<h1>`)
 )
 
 func plainText(page string) string {
@@ -251,7 +251,7 @@ func (b *bureau) harmless(path, text string) {
 			b.t.Errorf("%s links to %q", path, to)
 		}
 	}
-	if n := len(headingOf.FindAllString(text, -1)); n != 1 {
+	if n := len(anyHeading.FindAllString(text, -1)); n != 1 {
 		b.t.Errorf("%s has %d first headings", path, n)
 	}
 }

@@ -68,9 +68,7 @@ const policyOfPages = "default-src 'none'; script-src 'self'; style-src 'self'; 
 // Pages is everything that people see with a browser.
 func (h *Hub) Pages() http.Handler {
 	protection := http.NewCrossOriginProtection()
-	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "A page of another site sent this. Nothing was done. Act from the Hub itself.", http.StatusForbidden)
-	}))
+	protection.SetDenyHandler(http.HandlerFunc(h.fromElsewhere))
 	inner := protection.Handler(h.pages)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secure(w.Header())
