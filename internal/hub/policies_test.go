@@ -222,12 +222,12 @@ func (b *bureau) page(who, path string, words ...string) string {
 }
 
 var (
-	tagsOf    = regexp.MustCompile(`<[^>]*>`)
-	inlineOf  = regexp.MustCompile(`(?i)<[^>]*\s(on[a-z]+|style)\s*=`)
-	scriptOf  = regexp.MustCompile(`(?i)<script[^>]*>`)
-	linksOf   = regexp.MustCompile(`(?i)(?:href|action|src)="([^"]*)"`)
-	quotedOf  = regexp.MustCompile(`"[^"<>]*"`)
-	spacesOf  = regexp.MustCompile(`\s+`)
+	tagsOf     = regexp.MustCompile(`<[^>]*>`)
+	inlineOf   = regexp.MustCompile(`(?i)<[^>]*\s(on[a-z]+|style)\s*=`)
+	scriptOf   = regexp.MustCompile(`(?i)<script[^>]*>`)
+	linksOf    = regexp.MustCompile(`(?i)(?:href|action|src)="([^"]*)"`)
+	quotedOf   = regexp.MustCompile(`"[^"<>]*"`)
+	spacesOf   = regexp.MustCompile(`\s+`)
 	anyHeading = regexp.MustCompile(`<h1>`)
 )
 
