@@ -31,7 +31,7 @@ func TestATamperedStateDoesNotServe(t *testing.T) {
 			try(t, os.RemoveAll(filepath.Join(state, "keys")))
 		},
 		"the newest entries are deleted": func(t *testing.T, state, _ string) {
-			change(t, state, `DELETE FROM entry WHERE seq > 1`)
+			execute(t, state, `DELETE FROM entry WHERE seq > 1`)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -73,7 +73,7 @@ func shut(dir string) error {
 	})
 }
 
-func change(t *testing.T, state, statement string) {
+func execute(t *testing.T, state, statement string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(state, "journal", "*.db"))
 	if err != nil || len(files) != 1 {

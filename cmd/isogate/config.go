@@ -37,6 +37,8 @@ type config struct {
 	Database string `yaml:"database"`
 	// Pack is the directory of the policy pack.
 	Pack string `yaml:"pack"`
+	// Packs is what it takes for a pack to be loaded.
+	Packs packsConfig `yaml:"packs"`
 	// Gateway is the enforcement point.
 	Gateway gatewayConfig `yaml:"gateway"`
 	// Sources are the workloads that may call.
@@ -342,6 +344,7 @@ func (c *config) check() error {
 		}
 	}
 	c.checkConsent(bad)
+	c.checkPacks(bad)
 	c.checkSignIn(bad)
 	c.defaults()
 	if r := time.Duration(c.Landings.Receipts); r < 100*time.Millisecond || r > time.Hour {

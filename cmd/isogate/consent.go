@@ -97,7 +97,8 @@ func actors(by []consent.Actor) string {
 
 type consentShowCmd struct {
 	ledgerFlags
-	ID string `arg:"" help:"ID of the request or grant."`
+	ID    string `arg:"" help:"ID of the request or grant."`
+	Usage bool   `help:"Of a grant: what really left by it. The whole journal is read for that; the Hub knows it at once."`
 }
 
 // Run shows a request with its prompt, or a grant. The prompt is by the pack on
@@ -113,6 +114,11 @@ func (c *consentShowCmd) Run(e *env) error {
 	}
 	if !found {
 		return errNo{fmt.Errorf("the ledger has no request or grant %s; see isogate consent list", consent.Shown(c.ID))}
+	}
+	if g, is := state.Grant(v.ID); is && c.Usage {
+		if v.Usage, err = readUsage(e, cfg, g); err != nil {
+			return err
+		}
 	}
 	return tell(e, v, nil, func(w io.Writer) { showConsent(w, &v) })
 }

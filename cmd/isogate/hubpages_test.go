@@ -47,8 +47,21 @@ var hubPages = []hubPage{
 	{pattern: "GET /entries/{id}", what: "a refusal", role: access.Auditor, path: (*hubWorld).refusal},
 	{pattern: "GET /entries/{id}", what: "an act", role: access.Auditor, path: (*hubWorld).act},
 	{pattern: "GET /entries/{id}/proof", role: access.Auditor, path: func(w *hubWorld) string { return w.release() + "/proof" }},
+	{pattern: "GET /policies", role: access.PolicyAuthor},
+	{pattern: "GET /policies/{digest}", role: access.PolicyAuthor, path: inForce("")},
+	{pattern: "GET /policies/{digest}/transits/{name}", role: access.PolicyAuthor, path: inForce("/transits/support-session")},
+	{pattern: "GET /policies/{digest}/tests", role: access.Viewer, path: inForce("/tests")},
+	{pattern: "GET /policies/{digest}/files/{path...}", role: access.Viewer, path: inForce("/files/transits/support-session.yaml")},
+	{pattern: "GET /policies/{digest}/compare", role: access.PolicyApprover,
+		path: func(w *hubWorld) string {
+			return strings.Replace(w.proposal(), "/proposals", "/policies", 1) + "/compare"
+		}},
+	{pattern: "GET /playground", role: access.PolicyAuthor, path: at("/playground?transit=support-session&sample=0")},
+	{pattern: "GET /proposals", role: access.PolicyAuthor},
+	{pattern: "GET /proposals/{digest}", role: access.PolicyApprover, path: (*hubWorld).proposal},
 	{pattern: "GET /outside", role: access.ConsentAdministrator},
 	{pattern: "GET /outside/subjects", role: access.ConsentAdministrator},
+	{pattern: "GET /evidence", role: access.Auditor},
 	{pattern: "GET /health", role: access.Viewer},
 	{pattern: "GET /signin"},
 	{pattern: "GET /signin/link", path: (*hubWorld).unusedLink},
@@ -94,6 +107,11 @@ var notLookedAt = map[string]string{
 
 // at is one place, whatever the world.
 func at(path string) func(*hubWorld) string { return func(*hubWorld) string { return path } }
+
+// inForce is a page about the pack in force.
+func inForce(rest string) func(*hubWorld) string {
+	return func(w *hubWorld) string { return "/policies/" + w.server.gate.Rules().Plan().Digest + rest }
+}
 
 // unusedLink is a link that nobody has used.
 func (w *hubWorld) unusedLink() string {

@@ -35,7 +35,9 @@ type hubWorld struct {
 	idp     *oidctest.Provider
 	browser *browsertest.Browser
 	windows map[string]*browsertest.Browser
-	later   atomic.Int64 // how much later it is in the world, in nanoseconds
+	// proposed is the page of the pack that an author has proposed, whose files are in proposedDir.
+	proposed, proposedDir string
+	later                 atomic.Int64 // how much later it is in the world, in nanoseconds
 }
 
 // now is the world's time.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/isogate/isogate/internal/access"
+	"github.com/isogate/isogate/internal/change"
 	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/hub"
 	"github.com/isogate/isogate/internal/policy"
@@ -22,6 +23,7 @@ import (
 // office is what serve runs for people: the ledger, who they are, and the Hub over both.
 type office struct {
 	ledger *consent.Ledger
+	book   *change.Book // which packs were proposed and approved
 	desk   *access.Desk // nil where nobody can sign in, as what they sent would cross a network readable
 	url    *url.URL     // where browsers find the Hub
 	// provider says that people sign in by OpenID Connect.
@@ -32,12 +34,14 @@ type office struct {
 	since    atomic.Int64                    // when that was loaded, in milliseconds since 1970
 	cert     atomic.Pointer[tls.Certificate] // of the hub's listener; nil without TLS
 
+	logger *slog.Logger
+
 	ran chan error // what became of the ledger; it has one element once it ended
 }
 
 // newOffice makes it, once the journal is open and what the outside holds is known. It starts nothing.
 func (s *server) newOffice(pack *policy.Pack) (*office, error) {
-	o := &office{ran: make(chan error, 1)}
+	o := &office{ran: make(chan error, 1), logger: s.logger}
 	o.inForce(pack, s.now())
 	if err := s.loadHubCertificate(o); err != nil {
 		return nil, err
@@ -46,6 +50,7 @@ func (s *server) newOffice(pack *policy.Pack) (*office, error) {
 	if o.ledger, err = newLedger(s.cfg, s.journal, s.logger, s.now); err != nil {
 		return nil, err
 	}
+	o.book = change.New(journalPacks{s.journal})
 	o.url, o.provider = s.cfg.hubURL(listensAt(s.hub)), s.cfg.Hub.OIDC.Issuer != ""
 	if s.cfg.inPlain() {
 		s.logger.Warn("nobody can sign in at the Hub: it listens beyond this machine without TLS; give hub.tls, or listen on 127.0.0.1")
@@ -63,14 +68,18 @@ func (s *server) newOffice(pack *policy.Pack) (*office, error) {
 		}
 	}
 	h, err := hub.New(hub.Config{Tenant: s.cfg.Tenant, Ledger: o.ledger, Describe: describer{pack: o.pack.Load, now: s.now, sources: s.cfg.senders}.describe,
-		Desk: o.desk, Provider: provider, Passkeys: keys, URL: o.url, Custody: custodian{s.custody}, Trail: s.trail, Running: standing{s},
-		Journal: s.journal, Packs: s.archive, Evidence: s.evidence(), Logger: s.logger, Now: s.now})
+		Desk: o.desk, Provider: provider, Passkeys: keys, URL: o.url, Custody: custodian{s.custody}, Trail: s.trail, Open: s.underway, Running: standing{s},
+		Journal: s.journal, Packs: s.archive, Policies: hub.Policies{InForce: o.pack.Load, Archive: s.archive, Changes: o.book, Approvals: s.cfg.Packs.Approvals},
+		Evidence: s.evidence(), Logger: s.logger, Now: s.now})
 	if err != nil {
 		return nil, err
 	}
 	o.api, o.pages = h.API(), h.Pages()
 	return o, nil
 }
+
+// underway is how much of a party the gateway has under way by grants.
+func (s *server) underway(party consent.Party) int { return s.gate.Underway(party) }
 
 // inForce takes the pack that requests are judged by from now on.
 func (o *office) inForce(pack *policy.Pack, now time.Time) {
@@ -100,6 +109,13 @@ func (o *office) run(ctx context.Context) {
 	if o.desk != nil {
 		g.Go(func() error { return o.desk.Run(ctx) })
 	}
+	g.Go(func() error {
+		// Pages say that it is not known; what leaves does not depend on it.
+		if err := o.book.Run(ctx); err != nil {
+			o.logger.Error("which packs are proposed and approved is not followed any more", slog.Any("error", err))
+		}
+		return nil
+	})
 	o.ran <- g.Wait()
 }
 

@@ -39,6 +39,9 @@ func showConsent(w io.Writer, c *hub.Consent) {
 			line("ended", "%s", day(*c.Ended))
 		}
 		rows(w, "what is left of it", c.Rows)
+		if c.Usage != nil {
+			showUsage(w, c.Usage)
+		}
 		return
 	}
 	if c.Prompt == nil {

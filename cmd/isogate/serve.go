@@ -23,6 +23,7 @@ import (
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/archive"
+	"github.com/isogate/isogate/internal/change"
 	"github.com/isogate/isogate/internal/custody"
 	"github.com/isogate/isogate/internal/gateway"
 	"github.com/isogate/isogate/internal/http1"
@@ -118,7 +119,6 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 	if s.archive, err = archive.New(packsDir(cfg)); err != nil {
 		return nil, err
 	}
-	s.archivePack(files)
 	registry := prometheus.NewRegistry()
 	journalMetrics := journal.NewMetrics()
 	registry.MustRegister(journalMetrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -140,6 +140,10 @@ func newServer(ctx context.Context, cfg *config, logger *slog.Logger, now func()
 	if err := raiseFloor(ctx, cfg, floor); err != nil {
 		return nil, err
 	}
+	if err := s.approved(ctx, plan.Digest); err != nil {
+		return nil, err
+	}
+	s.archivePack(files)
 	if err := s.openTrail(ctx); err != nil {
 		return nil, err
 	}
@@ -223,6 +227,17 @@ func (s *server) packEntry(act string, plan *policy.Plan) *isogate.Entry {
 		Detail: map[string]string{"gateway": s.cfg.Gateway.Name, "name": plan.Name, "version": fmt.Sprint(plan.Version), "primary": keyName(s.keys.Primary())}}
 }
 
+// refusedEntry says that a pack was not loaded, and which one stays in force.
+func (s *server) refusedEntry(err error) *isogate.Entry {
+	e := s.packEntry("pack refused", s.gate.Rules().Plan())
+	e.Reason = "it does not load; the one named here stays in force"
+	var no *change.UnapprovedError
+	if errors.As(err, &no) {
+		e.Reason, e.Detail["refused"] = "another is not approved; the one named here stays in force", no.Pack
+	}
+	return e
+}
+
 func (s *server) later(e *isogate.Entry) {
 	if err := s.journal.AppendLater(e); err != nil {
 		s.logger.Error("the journal did not take an entry", slog.String("act", e.Act), slog.Any("error", err))
@@ -277,7 +292,7 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 			case <-gctx.Done():
 				return nil
 			case <-reload:
-				s.reload()
+				s.reload(gctx)
 			}
 		}
 	})
@@ -311,8 +326,11 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 // does not load leaves what was in force as it was.
 //
 // promise: P10
-func (s *server) reload() {
+func (s *server) reload(ctx context.Context) {
 	pack, files, err := loadFiles(s.cfg.Pack)
+	if err == nil {
+		err = s.approved(ctx, pack.Plan().Digest)
+	}
 	var certs *certificates
 	if err == nil {
 		certs, err = s.certs.again(s.now())
@@ -343,9 +361,7 @@ func (s *server) reload() {
 	}
 	if err != nil {
 		s.logger.Error("not reloaded; what was in force stays in force", slog.Any("error", err))
-		e := s.packEntry("pack refused", s.gate.Rules().Plan())
-		e.Reason = "it does not load; the one named here stays in force"
-		s.later(e)
+		s.later(s.refusedEntry(err))
 		return
 	}
 	s.certs.take(certs)

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -12,6 +15,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/isogate/isogate/internal/isogatetest"
+	"github.com/isogate/isogate/internal/isogatetest/oidctest"
 )
 
 // visitor is a browser at a site's Hub, without its scripts.
@@ -155,6 +161,105 @@ func TestWrongSignInConfiguration(t *testing.T) {
 		s.edit(`hub: {listen: "127.0.0.1:0"`, `hub: {listen: "127.0.0.1:0", `+hub)
 		if _, err := loadConfig(s.config); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: want %q: %v", hub, want, err)
+		}
+	}
+}
+
+// hubName is what browsers call the Hub of these tests.
+const hubName = "hub.acme.example"
+
+// named is a browser for which the Hub has its name, and that goes where it is sent
+// only as far as the Hub.
+func (s *site) named() *http.Client {
+	s.t.Helper()
+	c := s.visitor()
+	_, address, _ := strings.Cut(s.hub, "//")
+	dialer := &net.Dialer{}
+	c.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return dialer.DialContext(ctx, network, address)
+	}
+	c.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
+		if r.URL.Host != hubName {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	return c
+}
+
+// People sign in at the gateway that serve runs by their provider, over TLS, with a
+// cookie that nobody else can set; the provider's groups say what they may do, and the
+// journal who they are. A provider on a network that is not allowed is not asked.
+//
+// promise: P15
+func TestSignInByTheProvider(t *testing.T) {
+	const home = "https://" + hubName
+	idp := oidctest.New(t, oidctest.Config{ClientSecret: "of the client", Redirects: []string{home + "/signin/oidc/return"},
+		Users: []oidctest.User{{Name: "grace", Email: "grace@acme.example", Groups: []string{"owners"}}, {Name: "eve", Email: "eve@acme.example", Groups: []string{"others"}}}})
+	for _, allowed := range []bool{true, false} {
+		s := newSite(t, "")
+		_, _, err := s.inside.WriteFiles(s.dir, "hub", isogatetest.Leaf{Name: "hub", Hosts: []string{hubName}})
+		try(t, err)
+		s.write("idp.pem", string(idp.Roots()))
+		s.write("secret", "of the client\n")
+		allow := ""
+		if allowed {
+			allow = "allow: [127.0.0.0/8], "
+		}
+		s.edit(anyPort, fmt.Sprintf("%s, tls: {cert: hub.pem, key: hub.key}, url: %s, oidc: {issuer: %q, client_id: isogate, client_secret_file: secret, roots: idp.pem, %sroles: {owners: [owner]}}", anyPort, home, idp.Issuer(), allow))
+		s.start()
+		grace := s.named()
+		resp, err := grace.Get(home + "/people")
+		if status, page := read(t, resp, err); status != 200 || !strings.Contains(page, "Sign in at 127.0.0.1") {
+			t.Fatalf("%d %s", status, page)
+		}
+		resp, err = grace.Get(home + "/signin/oidc?to=/people")
+		status, page := read(t, resp, err)
+		if !allowed {
+			if status != http.StatusForbidden || !strings.Contains(page, "cannot be asked now") {
+				t.Errorf("a provider on a network that is not allowed: %d %s", status, page)
+			}
+			s.stop(os.Interrupt)
+			continue
+		}
+		back, err := idp.Walk(t.Context(), resp.Header.Get("Location"), "grace")
+		if status != http.StatusSeeOther || err != nil {
+			t.Fatalf("%d %v %s", status, err, page)
+		}
+		resp, err = grace.Get(back)
+		if status, page := read(t, resp, err); status != 200 || !strings.Contains(page, "grace@acme.example (you)") {
+			t.Fatalf("%d %s", status, page)
+		}
+		u, err := url.Parse(home)
+		try(t, err)
+		for _, c := range grace.Jar.Cookies(u) {
+			if !strings.HasPrefix(c.Name, "__Host-isogate") {
+				t.Errorf("a cookie is called %s", c.Name)
+			}
+		}
+		resp, err = s.named().Get(back)
+		if status, page := read(t, resp, err); status != http.StatusForbidden || !strings.Contains(page, "was not on its way") {
+			t.Errorf("another browser, or once more: %d %s", status, page)
+		}
+		eve := s.named()
+		resp, err = eve.Get(home + "/signin/oidc")
+		read(t, resp, err)
+		back, err = idp.Walk(t.Context(), resp.Header.Get("Location"), "eve")
+		try(t, err)
+		resp, err = eve.Get(back)
+		if status, page := read(t, resp, err); status != http.StatusForbidden || !strings.Contains(page, "claim groups") {
+			t.Errorf("eve, whom no group gives a role: %d %s", status, page)
+		}
+		s.stop(os.Interrupt)
+		found := false
+		for _, e := range s.entries() {
+			found = found || e.Act == "signed in" && e.Actor == "grace@acme.example" && e.Detail["signed_in"] == "OpenID Connect" && e.Detail["claimed_roles"] == "owner"
+		}
+		if !found {
+			t.Error("the journal does not say who signed in, and how")
+		}
+		if r := idp.Refused(); len(r) > 0 {
+			t.Errorf("the client did %s", r)
 		}
 	}
 }

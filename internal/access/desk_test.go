@@ -3,6 +3,7 @@ package access
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -290,4 +291,39 @@ func TestActsAreReadAsWritten(t *testing.T) {
 			t.Errorf("%s: wrote %+v, read %+v", w, e, back)
 		}
 	}
+}
+
+// ATTACK: a stranger tries sign-ins without an end, so that the journal fills. THIS
+// TEST VERIFIES that what they tried is on record, with how often, as one entry for
+// each minute that had any, and that none of it is what they sent.
+func TestAttackFillTheJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newMemory()
+		d := start(t, j, ada)
+		for i := range 10_000 {
+			_, _ = d.SignInByToken(t.Context(), "guess", Visitor{})
+			_, _ = d.SignInByLink(t.Context(), "guess", "eve")
+			_, _ = d.Bearer("guess")
+			_, _ = d.Visitor("guess")
+			if i == 5_000 {
+				time.Sleep(countEvery) //nolint:forbidigo // of a bubble's clock
+			}
+		}
+		time.Sleep(10 * countEvery) //nolint:forbidigo // of a bubble's clock
+		synctest.Wait()
+		if n := j.acts(Refused); n != 2 || len(j.entries) != 2 {
+			t.Errorf("%d entries, %d of refused sign-ins", len(j.entries), n)
+		}
+		sum := 0
+		for _, e := range j.entries {
+			n, err := strconv.Atoi(e.Detail["count"])
+			if err != nil || e.Actor != "isogate serve" {
+				t.Errorf("%+v", e)
+			}
+			sum += n
+		}
+		if sum != 30_000 || strings.Contains(j.text(), "guess") || strings.Contains(j.text(), "eve") {
+			t.Errorf("%d refusals are on record:\n%s", sum, j.text())
+		}
+	})
 }

@@ -68,7 +68,7 @@ func New(j Journal) *Book {
 func (b *Book) Run(ctx context.Context) error {
 	err := b.journal.Follow(ctx, 0, follow, b.take)
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // it was told to end
 	}
 	return fmt.Errorf("change: the journal cannot be followed: %w", err)
 }

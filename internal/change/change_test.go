@@ -159,7 +159,7 @@ func TestAttackAuthorApproves(t *testing.T) {
 				if len(words) > 2 {
 					pack = words[2]
 				}
-				what := What(slices.Index(whatNames[:], "pack "+words[0])) //nolint:gosec // few
+				what := What(slices.Index(whatNames[:], "pack "+words[0]))
 				_ = b.act(t, what, words[1], pack)
 			}
 			if err := b.State().Approved("p", 1); err == nil {

@@ -542,6 +542,9 @@ func TestAttackManyTunnels(t *testing.T) {
 		if got := w.Gateway.Open(); got != n {
 			t.Errorf("%d are open of %d", got, n)
 		}
+		if all, none := w.Gateway.Underway(consent.Everybody), w.Gateway.Underway("app/nobody"); all != n || none != 0 {
+			t.Errorf("%d are under way of %d, and %d of nobody's", all, n, none)
+		}
 		close(full)
 		all.Wait()
 		w.Apps.Await(func() bool { return w.Gateway.Open() == 0 })

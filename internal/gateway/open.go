@@ -85,6 +85,22 @@ func (o *opens) len() int {
 	return len(o.all)
 }
 
+// of counts those of a party, or of [consent.Everybody].
+func (o *opens) of(party consent.Party) (n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for w := range o.all {
+		if g := w.permit.Grant; party == consent.Everybody || g != nil && g.Party == party {
+			n++
+		}
+	}
+	return n
+}
+
+// Underway is how many tunnels and requests of a party, or of [consent.Everybody], are
+// under way by grants: what ends with them. It is what is here now, on this gateway.
+func (g *Gateway) Underway(party consent.Party) int { return g.opens.of(party) }
+
 // kept notes that connections to a host may be kept by a permit.
 func (o *opens) kept(at pool, p consent.Permit) {
 	o.mu.Lock()

@@ -34,6 +34,12 @@ type Problem struct {
 	input string
 }
 
+// problemType is what a problem's type begins with, before its code.
+const problemType = "urn:isogate:problem:"
+
+// Code is what the problem is, in a word: "no-effect".
+func (p *Problem) Code() string { return strings.TrimPrefix(p.Type, problemType) }
+
 // Error makes a Problem an error.
 func (p *Problem) Error() string { return p.Detail }
 
@@ -41,7 +47,7 @@ func (p *Problem) Error() string { return p.Detail }
 const ProblemType = "application/problem+json"
 
 func problem(status int, code, detail string) *Problem {
-	return &Problem{Type: "urn:isogate:problem:" + code, Title: title(status), Status: status, Detail: detail}
+	return &Problem{Type: problemType + code, Title: title(status), Status: status, Detail: detail}
 }
 
 // title says what a status means here.

@@ -162,7 +162,7 @@ func (k clerk) refusedOf(v *visit, source isogate.Source, transit isogate.Transi
 	q := trail.Query{Kind: isogate.KindEgress, Decision: isogate.Refused.String(), Since: k.now.Add(-idleAfter), Source: source, Transit: transit}
 	count, err := k.hub.trail.Count(v.Context(), q)
 	if err != nil {
-		_ = k.hub.unknown("", err)
+		k.hub.unknown("", err)
 		return nil
 	}
 	out := &refusedOf{Count: count.Rows, Last: instant(count.Last)}
@@ -170,7 +170,7 @@ func (k clerk) refusedOf(v *visit, source isogate.Source, transit isogate.Transi
 		return out
 	}
 	if out.Hosts, err = k.hub.trail.Tally(v.Context(), q, trail.ByRemote); err != nil {
-		_ = k.hub.unknown("", err)
+		k.hub.unknown("", err)
 		out.Hosts = nil
 	}
 	slices.SortStableFunc(out.Hosts, func(a, b trail.Group) int { return int(min(b.Rows, 1<<30)) - int(min(a.Rows, 1<<30)) })

@@ -41,6 +41,9 @@ type Packs interface {
 	Open(digest string) (*policy.Pack, error)
 }
 
+// lifeFor is how long the page of an entry may look for what became of what left.
+const lifeFor = 2 * time.Second
+
 // entryView is what the page of one entry shows.
 type entryView struct {
 	Entry    isogate.Entry
@@ -171,9 +174,16 @@ func (h *Hub) viewEntry(ctx context.Context, v *visit, seq uint64, body []byte) 
 	}
 	view.Consent = h.consentOf(&shown, v.state, v.now)
 	view.Judged = h.judged(ctx, &shown)
-	life, err := custody.ReadLife(ctx, h.journal, &shown)
-	if err != nil {
+	soon, stop := context.WithTimeout(ctx, lifeFor)
+	defer stop()
+	life, err := custody.ReadLife(soon, h.journal, &shown)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		view.LifeTrouble = "What became of it outside is not shown: there is too much to read. The command reads all of it: isogate journal show " + string(e.ID) + "."
+	case err != nil:
 		view.LifeTrouble = "What became of it outside could not be read: " + consent.Shown(err.Error())
+	}
+	if err != nil {
 		life = &custody.Life{}
 	}
 	view.Fields = h.fieldsOf(&shown, view.Judged, life)
@@ -184,11 +194,15 @@ func (h *Hub) viewEntry(ctx context.Context, v *visit, seq uint64, body []byte) 
 	return view, nil
 }
 
+// kindTitles begin the headings of entries that are no egress.
+var kindTitles = map[isogate.EntryKind]string{isogate.KindConsent: "Consent: ", isogate.KindPack: "Policy: ", isogate.KindKey: "Keys: ",
+	isogate.KindLanding: "Outside: ", isogate.KindAdmin: "Hub: ", isogate.KindUpdate: "Update: "}
+
 // Heading is what kind of entry it is.
 func (x *entryView) Heading() string {
 	switch {
 	case x.Entry.Kind != isogate.KindEgress:
-		return orUnknown(consent.Shown(x.Entry.Act))
+		return kindTitles[x.Entry.Kind] + orUnknown(consent.Shown(x.Entry.Act))
 	case x.Entry.Stage == isogate.StageOpened:
 		return "Release"
 	case x.Entry.Stage == isogate.StageRefused:
@@ -256,7 +270,11 @@ func facts(r *trail.Row) (out []fact) {
 			out = append(out, fact{Name: "Pack", Value: consent.Shown(e.Pack), Href: "/policies/" + e.Pack, Code: true})
 		}
 		if e.Consent != "" {
-			add("Consent", string(e.Consent), "/consents/"+string(e.Consent))
+			href := "/consents/" + string(e.Consent)
+			if e.Act == consent.Given.String() || e.Act == consent.Used.String() {
+				href = "/entries/" + string(e.Consent) // a user's own action
+			}
+			add("Consent", string(e.Consent), href)
 		}
 	}
 	return out
@@ -266,7 +284,7 @@ func facts(r *trail.Row) (out []fact) {
 func detailFact(name, value string) fact {
 	f := fact{Name: consent.Shown(strings.ReplaceAll(name, "_", " ")), Value: wholeText(value)}
 	f.Long = strings.Contains(f.Value, "\n") || len(f.Value) > 200
-	f.Code = f.Long || strings.HasPrefix(value, "sha256:")
+	f.Code = f.Long || strings.HasPrefix(value, "sha256:") || len(value) >= 32 && strings.Trim(value, "0123456789abcdef") == ""
 	return f
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/consent"
+	"github.com/isogate/isogate/internal/policy"
 )
 
 // refusalView is why a request did not leave: at which step of the gateway's line,
@@ -46,19 +47,29 @@ var stepWords = [...]struct{ name, about, next string }{
 	stepSend:    {"Send", "does the far side answer, at an address that may be dialled?", "Look at the destination: its address, its certificate and whether it answers."},
 }
 
+// The lines of the gateway's doors. An app's host is granted before the pack is asked
+// how it is reached.
+var (
+	firstDoor  = []step{stepRead, stepWho, stepWay, stepConsent, stepRewrite, stepRecord, stepSend}
+	secondDoor = []step{stepRead, stepWho, stepConsent, stepWay, stepRewrite, stepRecord, stepSend}
+)
+
 // refusalOf explains a refusal.
 func refusalOf(e *isogate.Entry, j *judgedBy) *refusalView {
 	at := stoppedAt(e)
 	r := &refusalView{Reason: consent.Shown(e.Reason)}
-	for i := range stepWords {
-		s := stepView{Name: stepWords[i].name, About: stepWords[i].about, State: "passed"}
+	line := firstDoor
+	if e.Remote != "" || e.Purpose == isogate.App.String() {
+		line = secondDoor
+	}
+	state := "passed"
+	for _, i := range line {
+		s := stepView{Name: stepWords[i].name, About: stepWords[i].about, State: state}
 		switch {
 		case at == stepUnknown:
 			s.State = "not known"
-		case step(i) == at:
-			s.State = "stopped"
-		case step(i) > at:
-			s.State = "not reached"
+		case i == at:
+			s.State, state = "stopped", "not reached"
 		}
 		r.Steps = append(r.Steps, s)
 	}
@@ -69,6 +80,10 @@ func refusalOf(e *isogate.Entry, j *judgedBy) *refusalView {
 	r.Next = stepWords[at].next
 	switch at {
 	case stepConsent:
+		if j != nil && j.way != nil && j.way.Consent == policy.UserConsent {
+			r.Next = "This waits for a user's own action: the product asks for their consent when they act (POST /consents), and names it in the request."
+			return r
+		}
 		if e.Consent != "" {
 			r.Links = append(r.Links, fact{Name: "The consent that was asked for", Value: string(e.Consent), Href: "/consents/" + string(e.Consent)})
 		}
@@ -130,13 +145,15 @@ func stoppedAt(e *isogate.Entry) step {
 		return stepSend
 	case 503:
 		switch {
+		case says("journal", "recorded"):
+			return stepRecord
 		case says("ledger", "consent"):
 			return stepConsent
-		case says("journal", "record"):
-			return stepRecord
+		case says("the landing refused"):
+			return stepSend
 		}
-		return stepRewrite // the landing: nothing can be sealed for it, or it refused
-	case 415, 422:
+		return stepRewrite // nothing can be sealed for it, or read of it
+	case 415, 421, 422:
 		return stepRewrite
 	}
 	if e.Source == "" {
@@ -149,10 +166,8 @@ func stoppedAt(e *isogate.Entry) step {
 			return stepSend
 		case says("the pack has no transit", "tunnel", "use CONNECT", "door"):
 			return stepWay
-		case says("landing has not stated"):
+		case says("landing has not stated", "nothing left:"):
 			return stepRewrite
-		case says("did not take the gateway's certificate", "server name", "TLS"):
-			return stepRead
 		case e.Transit == "" && e.Remote == "":
 			return stepWay
 		}
@@ -166,11 +181,13 @@ func stoppedAt(e *isogate.Entry) step {
 		switch {
 		case e.Transit != "":
 			return stepRewrite
-		case e.Remote == "" && says("path"):
+		case says("CONNECT, sent before"):
+			return stepRewrite
+		case e.Remote == "" && says("path", "this door"):
 			return stepWay
 		}
 		return stepRead
-	case 421, 405, 408, 414, 417, 431, 501, 505:
+	case 405, 408, 414, 417, 431, 501, 505:
 		return stepRead
 	}
 	return stepUnknown

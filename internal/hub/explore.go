@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"time"
@@ -49,6 +51,7 @@ type explored struct {
 	Trouble string
 	// Query is the filter for forms and links, in its one spelling.
 	Query string
+	Tabs  []exploreTab
 
 	Tail    string      // address of the live tail with this filter
 	Exports []exportWay // nil where the visitor may not export
@@ -127,10 +130,47 @@ func (x *explored) Options(name string) []option {
 	return out
 }
 
-// Wide reports whether a filter is in force that stands among the further ones.
+// exploreTab is one question that many have, as a filter.
+type exploreTab struct {
+	Title, Href string
+	On          bool
+}
+
+// exploreTabs are the questions that most come with. Each replaces what the filter says of
+// decision, kind and action, and keeps the rest.
+var exploreTabs = []struct {
+	title string
+	asks  url.Values
+}{
+	{"Everything", url.Values{}},
+	{"Released", url.Values{"decision": {"released"}}},
+	{"Left as it is", url.Values{"action": {"allow"}, "decision": {"released"}}},
+	{"Refused", url.Values{"decision": {"refused"}}},
+	{"Decisions", url.Values{"kind": {"consent"}}},
+	{"Outside", url.Values{"kind": {"landing"}}},
+}
+
+// tabsOf are the tabs beside a filter.
+func tabsOf(f *filter) (out []exploreTab) {
+	for _, t := range exploreTabs {
+		with := &filter{asked: maps.Clone(f.asked)}
+		on := true
+		for _, name := range []string{"decision", "kind", "action"} {
+			on = on && slices.Equal(f.asked[name], t.asks[name])
+			if delete(with.asked, name); t.asks[name] != nil {
+				with.asked[name] = t.asks[name]
+			}
+		}
+		out = append(out, exploreTab{t.title, with.at("/explore"), on})
+	}
+	return out
+}
+
+// Wide reports whether something is wrong with a filter that stands among the further
+// ones. Those in force are said by chips.
 func (x *explored) Wide() bool {
 	for _, name := range []string{"since", "before", "kind", "purpose", "transit", "app", "handling", "path", "rule", "consent", "pack", "open", "action"} {
-		if x.Filter.asked.Has(name) {
+		if x.Filter.wrong[name] != "" {
 			return true
 		}
 	}
@@ -179,7 +219,7 @@ func (h *Hub) explore(v *visit) error {
 		return nil
 	}
 	f := readFilter(q, v.now, "after", "said")
-	data := &explored{Filter: f, Spans: spans, Query: f.String(), First: !q.Has("after"), Newest: f.at("/explore"), Tail: f.at("/explore/tail")}
+	data := &explored{Filter: f, Spans: spans, Query: f.String(), Tabs: tabsOf(f), First: !q.Has("after"), Newest: f.at("/explore"), Tail: f.at("/explore/tail")}
 	status := http.StatusOK
 	ctx, stop := context.WithTimeout(v.Context(), lookFor)
 	defer stop()

@@ -41,6 +41,10 @@ func exportWays(f *filter) (out []exportWay) {
 
 // exportPage is the download of what the explorer shows.
 func (h *Hub) exportPage(v *visit) error {
+	// It is an act, though a link starts it: a page elsewhere does not act for who sits here.
+	if site := v.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
+		return problem(http.StatusForbidden, "cross-site", "a page of another site led here; take the export from the page that shows what it has")
+	}
 	f := readFilter(v.URL.Query(), v.now, "format")
 	if err := f.err(); err != nil {
 		return err

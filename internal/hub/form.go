@@ -50,6 +50,14 @@ func (f filled) At(name string) string {
 	return f.wrong.Detail
 }
 
+// Place is the field of which something is wrong; "" if that is none.
+func (f filled) Place() string {
+	if f.wrong == nil || !slices.Contains(f.places, f.wrong.input) {
+		return ""
+	}
+	return f.wrong.input
+}
+
 // Trouble is what is wrong with all of it; nil if nothing is, or it stands at a field.
 func (f filled) Trouble() *Problem {
 	if f.wrong == nil || slices.Contains(f.places, f.wrong.input) {

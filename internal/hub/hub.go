@@ -55,6 +55,8 @@ type Config struct {
 	Trail Trail
 	// Running is the gateway beside which the Hub runs; nil where there is none.
 	Running Running
+	// Policies is what pages of policy are made of; its zero value shows none.
+	Policies Policies
 	// Open is how many connections and requests of a party, or of [consent.Everybody], are
 	// under way by a grant, on the gateway that this Hub is part of. Nil is not known.
 	Open func(consent.Party) int
@@ -98,6 +100,7 @@ type Hub struct {
 	tenant    isogate.Tenant
 	trail     Trail   // may be nil
 	running   Running // may be nil
+	policies  Policies
 	visitor   func(*http.Request) (access.Visitor, error)
 	pages     *http.ServeMux
 	templates templates
@@ -131,6 +134,7 @@ func New(cfg Config) (*Hub, error) {
 		open:    cfg.Open,
 		failed:  guess.New(cfg.Now),
 		mux:     http.NewServeMux(), patterns: map[string]bool{},
+		policies: cfg.Policies,
 	}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path
@@ -186,7 +190,7 @@ var routes = slices.Concat([]route{
 	{"GET", "/erasures", access.Read, true, (*Hub).listErasures},
 	{"GET", "/overview", access.Read, true, (*Hub).showOverview},
 	{"GET", "/health", access.Read, true, (*Hub).showHealth},
-}, accessRoutes, exploreRoutes, evidenceRoutes)
+}, accessRoutes, exploreRoutes, policyRoutes, evidenceRoutes)
 
 // call is one request of an administrator.
 type call struct {
@@ -249,7 +253,7 @@ func (h *Hub) serve(op route) http.HandlerFunc {
 			return
 		}
 		c.state = h.ledger.State()
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(op.method+" "+op.path))
 		a, err := op.do(h, c)
 		if err == nil && a.stream != nil {
 			err = a.stream(w)

@@ -200,7 +200,7 @@ func (o *office) conforms(r *http.Request, body []byte, res result) {
 	params := map[string]string{}
 	match := http.NewServeMux()
 	match.HandleFunc(pattern, func(_ http.ResponseWriter, r *http.Request) {
-		for _, name := range []string{"kind", "name", "id"} {
+		for _, name := range []string{"kind", "name", "id", "digest"} {
 			params[name] = r.PathValue(name)
 		}
 	})

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -35,6 +34,9 @@ var pages = slices.Concat(
 	overviewPages,
 	accountPages,
 	peoplePages,
+	policyPages,
+	proposalPages,
+	playgroundPages,
 	healthPages,
 	consentPages,
 	appPages,
@@ -121,9 +123,12 @@ func at(path string) string {
 	return ""
 }
 
-// sectionOf names the section that a path belongs to.
+// sectionOf names the section that a path belongs to, or the part of it.
 func sectionOf(path string) string {
-	path, _, _ = strings.Cut(path, "#")
+	path, part, found := strings.Cut(path, "#")
+	if found {
+		return part
+	}
 	for _, s := range sections {
 		if s.Path == at(path) {
 			return s.Name
@@ -189,6 +194,10 @@ var said = map[string]string{
 	"erasure":         "The erasure is recorded and asked for. It is confirmed by a receipt of the landing.",
 	"view-saved":      "Saved. The view is in the list of views.",
 	"view-removed":    "The view is removed.",
+	"proposed":        "Proposed. Nothing changes before others approve it and it is deployed.",
+	"pack-approved":   "Your approval is recorded. Nothing changes before the pack is deployed.",
+	"pack-rejected":   "Rejected. Whoever still wants it must propose it again.",
+	"withdrawn":       "Withdrawn. It can be proposed again.",
 }
 
 // seeOther answers a POST that was carried out. The path is one of the Hub's own;
@@ -231,7 +240,7 @@ func (h *Hub) servePage(p *page) http.HandlerFunc {
 			h.signInFirst(v, err)
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(p.pattern))
 		if err := h.mayVisit(v); err != nil {
 			h.failPage(v, err)
 			return
@@ -249,21 +258,10 @@ func (h *Hub) servePage(p *page) http.HandlerFunc {
 // mayVisit holds against a visitor what the page needs.
 func (h *Hub) mayVisit(v *visit) error {
 	if !v.page.self && !v.who.May(v.page.need) {
-		return problem(http.StatusForbidden, "right", fmt.Sprintf("this needs the right to %s, which none of your roles gives; an owner gives roles under People", v.page.need))
+		return problem(http.StatusForbidden, "right", fmt.Sprintf("this needs the right to %s, which is to %s, and none of your roles gives it", v.page.need, rightsTo[v.page.need]))
 	}
 	if err := h.ledger.InTouch(); err != nil && !v.page.stale && v.Method == http.MethodPost {
 		return problem(http.StatusServiceUnavailable, "out-of-touch", fmt.Sprintf("%v; nothing was done, and what could be said now may be old", err))
 	}
 	return nil
-}
-
-// failPage shows what went wrong, in the words of the API's problem.
-func (h *Hub) failPage(v *visit, err error) {
-	p := problemOf(err)
-	if p.Status >= http.StatusInternalServerError {
-		h.logger.Error("a page failed", slog.String("page", v.page.pattern), slog.Any("error", err))
-	}
-	if err := v.showStatus(p.Status, "problem", p.Title, p); err != nil {
-		h.logger.Warn("a page could not be shown", slog.String("page", v.page.pattern), slog.Any("error", err))
-	}
 }

@@ -17,6 +17,18 @@ import (
 // sitting is a Hub at which a visitor sits; nil is nobody.
 func sitting(t *testing.T, who *access.Visitor, change func(*Config)) *httptest.Server {
 	t.Helper()
+	return served(t, hubFor(t, who, change))
+}
+
+func served(t *testing.T, h *Hub) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(h.Pages())
+	t.Cleanup(s.Close)
+	return s
+}
+
+func hubFor(t *testing.T, who *access.Visitor, change func(*Config)) *Hub {
+	t.Helper()
 	cfg := Config{Ledger: &fakeLedger{state: &consent.State{}}, Describe: func(consent.Party, remote.Row) consent.Egress { return consent.Egress{} },
 		Logger: slog.New(slog.DiscardHandler),
 		Visitor: func(*http.Request) (access.Visitor, error) {
@@ -32,9 +44,7 @@ func sitting(t *testing.T, who *access.Visitor, change func(*Config)) *httptest.
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := httptest.NewServer(h.Pages())
-	t.Cleanup(s.Close)
-	return s
+	return h
 }
 
 // as is somebody with roles who has just signed in.
@@ -50,12 +60,17 @@ func look(t *testing.T, s *httptest.Server, path string) (*http.Response, string
 	if err != nil {
 		t.Fatal(err)
 	}
+	return resp, bodyOf(t, resp)
+}
+
+func bodyOf(t *testing.T, resp *http.Response) string {
+	t.Helper()
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, string(body)
+	return string(body)
 }
 
 func TestNobodySeesNothing(t *testing.T) {

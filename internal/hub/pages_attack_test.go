@@ -148,10 +148,11 @@ func (o *hostileOutside) Subjects(_ context.Context, _ SubjectQuery) (SubjectLis
 	return SubjectList{[]Subject{{Destination: isogate.Destination(o.text), Label: isogate.Label(o.text), Value: o.text, Subject: o.text + "x", Because: o.text, Rule: o.text, Entry: isogate.EntryID(o.text), Token: o.text}}, o.text}, nil
 }
 
-// acts are the addresses at which something is done, for a consent and the app bot.
+// actsOfPages are the addresses at which something is done, for a consent and the app bot.
 func actsOfPages(id isogate.EntryID) (out []string) {
 	for _, p := range slices.Concat(consentPages, appPages, outsidePages) {
-		if method, path, _ := strings.Cut(p.pattern, " "); method == "POST" {
+		if path, looks := strings.CutPrefix(p.pattern, "GET "); !looks {
+			path = strings.TrimPrefix(path, "POST ")
 			out = append(out, strings.NewReplacer("{kind}", "app", "{name}", "bot", "{id}", string(id)).Replace(path))
 		}
 	}

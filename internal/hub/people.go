@@ -31,7 +31,9 @@ func (h *Hub) people(v *visit) error {
 		Members []access.Member
 		Links   []access.Link
 		Roles   []access.Role
-	}{d.Members(), d.State().Links(v.now), access.Roles})
+		// Provider is the host of the provider, "" if there is none.
+		Provider string
+	}{d.Members(), d.State().Links(v.now), access.Roles, h.providerHost()})
 }
 
 // rolesOf reads the roles of a form or a call.
@@ -53,19 +55,34 @@ func (h *Hub) linkURL(secret string) string {
 	return u.String()
 }
 
-// invite makes a link for a person and shows it, this once.
+// providerHost is where people sign in by OpenID Connect, "" if they do not.
+func (h *Hub) providerHost() string {
+	if h.provider == nil {
+		return ""
+	}
+	return h.provider.Host()
+}
+
+// invite makes a link for a person and shows it, this once; or it gives roles to a
+// name that the provider has for somebody, who needs no link.
 func (h *Hub) invite(v *visit) error {
 	d, err := h.door()
 	if err != nil {
 		return err
 	}
-	f, err := v.form("name", "roles[]")
+	f, err := v.form("name", "roles[]", "by")
 	if err != nil {
 		return err
 	}
 	roles, err := rolesOf(f["roles[]"])
 	if err != nil {
 		return err
+	}
+	if f.Get("by") == "provider" {
+		if err := d.GiveRoles(v.Context(), v.who, f.Get("name"), roles, ""); err != nil {
+			return signInProblem(err)
+		}
+		return v.seeOther("/people", "role-given")
 	}
 	secret, err := d.Invite(v.Context(), v.who, f.Get("name"), roles)
 	if err != nil {

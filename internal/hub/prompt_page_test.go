@@ -268,6 +268,7 @@ func TestTwoAdministratorsByPage(t *testing.T) {
 
 	s.sit("bob", access.ConsentAdministrator)
 	agree := s.get(here).says(200, "Approved by ada", "Agree with ada: grant exactly that").fields(here + "/agree")
+	agree.Set("agree", "ada")
 	s.post(here+"/agree", agree).says(400, "the reason is missing")
 	agree.Set("agree-reason", "Seen")
 	s.post(here+"/agree", agree).leads("/consents/")

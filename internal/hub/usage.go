@@ -76,34 +76,44 @@ func (k clerk) usageOf(ctx context.Context, g *consent.Grant) *Usage {
 	if k.hub.trail == nil {
 		return nil
 	}
+	u, err := UsageOf(ctx, k.hub.trail, g, k.now)
+	if err != nil {
+		k.hub.unknown(g.ID, err)
+		return nil
+	}
+	return u
+}
+
+// UsageOf is what left by a grant, as a trail knows it at an instant. Its errors are
+// the trail's.
+func UsageOf(ctx context.Context, t Trail, g *consent.Grant, now time.Time) (*Usage, error) {
 	q := trail.Query{Kind: isogate.KindEgress, Consent: g.ID, Decision: isogate.Released.String()}
-	all, err := k.hub.trail.Usage(ctx, q)
+	all, err := t.Usage(ctx, q)
 	if err != nil {
-		return k.hub.unknown(g.ID, err)
+		return nil, err
 	}
-	hosts, err := k.hub.trail.Tally(ctx, q, trail.ByRemote)
+	hosts, err := t.Tally(ctx, q, trail.ByRemote)
 	if err != nil {
-		return k.hub.unknown(g.ID, err)
+		return nil, err
 	}
-	out := &Usage{Used: used(all.Count, g.At, k.now), Rows: []RowUsage{}, Labels: []LabelUsage{}}
-	for _, row := range g.Rows {
-		u := RowUsage{Row: row.String()}
+	out := &Usage{Used: used(all.Count, g.At, now), Rows: make([]RowUsage, len(g.Rows)), Labels: []LabelUsage{}}
+	for i, row := range g.Rows {
+		out.Rows[i].Row = row.String()
 		if row.Kind == remote.TransitWay { // a grant to a transit has that one row
-			u.Used = out.Used
+			out.Rows[i].Used = out.Used
 		}
-		out.Rows = append(out.Rows, u)
 	}
 	for _, host := range hosts {
 		if i := rowOf(g.Rows, host.Key[0]); i >= 0 {
-			out.Rows[i].add(used(host.Count, g.At, k.now))
+			out.Rows[i].add(used(host.Count, g.At, now))
 		}
 	}
 	for i := range out.Rows {
-		if u := &out.Rows[i]; u.Last == nil {
-			u.Idle = idle(g.At, time.Time{}, k.now)
-		} else {
-			u.Idle = idle(g.At, *u.Last, k.now)
+		var last time.Time
+		if l := out.Rows[i].Last; l != nil {
+			last = *l
 		}
+		out.Rows[i].Idle = idle(g.At, last, now)
 	}
 	for _, l := range all.Labels {
 		out.Labels = append(out.Labels, LabelUsage{l.Label, l.Action, l.Values, instant(l.Last)})
@@ -111,7 +121,7 @@ func (k clerk) usageOf(ctx context.Context, g *consent.Grant) *Usage {
 	slices.SortStableFunc(out.Labels, func(a, b LabelUsage) int {
 		return cmp.Or(cmp.Compare(b.Action, a.Action), cmp.Compare(a.Label, b.Label))
 	})
-	return out
+	return out, nil
 }
 
 // rowOf is the index of the row that a host was reached by: the one that names the
@@ -119,7 +129,9 @@ func (k clerk) usageOf(ctx context.Context, g *consent.Grant) *Usage {
 func rowOf(rows []remote.Row, host string) int {
 	best := -1
 	for i, r := range rows {
-		if r.Kind != remote.TransitWay && r.Allows(r.Kind, host, r.Port, r.Path) && (best < 0 || len(r.Host) > len(rows[best].Host) && !r.Wildcard() || rows[best].Wildcard() && len(r.Host) > len(rows[best].Host)) {
+		switch {
+		case r.Kind == remote.TransitWay || !r.Allows(r.Kind, host, r.Port, r.Path):
+		case best < 0, rows[best].Wildcard() && (!r.Wildcard() || len(r.Host) > len(rows[best].Host)):
 			best = i
 		}
 	}
@@ -127,11 +139,10 @@ func rowOf(rows []remote.Row, host string) int {
 }
 
 // unknown notes why it is not known of what use a grant is.
-func (h *Hub) unknown(grant isogate.EntryID, err error) *Usage {
+func (h *Hub) unknown(grant isogate.EntryID, err error) {
 	if !errors.Is(err, trail.ErrBehind) {
 		h.logger.Warn("it cannot be told of what use a grant is", slog.String("grant", string(grant)), slog.Any("error", err))
 	}
-	return nil
 }
 
 // lastUses is when each grant was last used, of those that ever were; false where
@@ -142,7 +153,7 @@ func (k clerk) lastUses(ctx context.Context) (map[isogate.EntryID]time.Time, boo
 	}
 	groups, err := k.hub.trail.Tally(ctx, trail.Query{Kind: isogate.KindEgress, Decision: isogate.Released.String()}, trail.ByConsent)
 	if err != nil {
-		_ = k.hub.unknown("", err)
+		k.hub.unknown("", err)
 		return nil, false
 	}
 	out := map[isogate.EntryID]time.Time{}

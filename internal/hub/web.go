@@ -25,7 +25,7 @@ var assetFiles embed.FS
 type templates map[string]*template.Template
 
 // frame are the files of pages/ that are in every page.
-var frame = []string{"pages/layout.html", "pages/parts.html", "pages/consentparts.html", "pages/rows.html"}
+var frame = []string{"pages/layout.html", "pages/parts.html", "pages/consentparts.html", "pages/rows.html", "pages/policyparts.html"}
 
 // newTemplates reads the pages.
 func newTemplates() (templates, error) {
@@ -68,9 +68,7 @@ const policyOfPages = "default-src 'none'; script-src 'self'; style-src 'self'; 
 // Pages is everything that people see with a browser.
 func (h *Hub) Pages() http.Handler {
 	protection := http.NewCrossOriginProtection()
-	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "A page of another site sent this. Nothing was done. Act from the Hub itself.", http.StatusForbidden)
-	}))
+	protection.SetDenyHandler(http.HandlerFunc(h.fromElsewhere))
 	inner := protection.Handler(h.pages)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secure(w.Header())

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/consent"
@@ -14,28 +16,33 @@ import (
 
 // words are what templates say things with.
 var words = template.FuncMap{
-	"keyID":   func(id string) string { return base64.RawURLEncoding.EncodeToString([]byte(id)) },
-	"shown":   func(s any) string { return consent.Shown(fmt.Sprint(s)) },
-	"moment":  moment,
-	"day":     func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },
-	"ago":     ago,
-	"bytes":   bytesOf,
-	"number":  number,
-	"plural":  plural,
-	"join":    strings.Join,
-	"share":   share,
-	"percent": percent,
-	"group":   group,
-	"tone":    tone,
-	"dict":    dict,
-	"explore": explore,
-	"parts":   Forms.parts,
-	"millis":  millis,
-	"sum":     func(a, b uint64) uint64 { return a + b },
-	"since":   func(t, now time.Time) string { return span(now.Sub(t)) },
-	"instant": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"deref":   func(p any) any { return reflect.Indirect(reflect.ValueOf(p)).Interface() },
-	"section": sectionOf,
+	"keyID":      func(id string) string { return base64.RawURLEncoding.EncodeToString([]byte(id)) },
+	"shown":      func(s any) string { return consent.Shown(fmt.Sprint(s)) },
+	"moment":     moment,
+	"day":        func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },
+	"ago":        ago,
+	"bytes":      bytesOf,
+	"number":     number,
+	"plural":     plural,
+	"standalone": standalone,
+	"join":       strings.Join,
+	"share":      share,
+	"percent":    percent,
+	"group":      group,
+	"tone":       tone,
+	"dict":       dict,
+	"explore":    explore,
+	"parts":      Forms.parts,
+	"millis":     millis,
+	"sum":        func(a, b uint64) uint64 { return a + b },
+	"since":      func(t, now time.Time) string { return span(now.Sub(t)) },
+	"instant":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"deref":      func(p any) any { return reflect.Indirect(reflect.ValueOf(p)).Interface() },
+	"section":    sectionOf,
+	"rulelink":   ruleLink,
+	"filelink":   fileLink,
+	"derefn":     func(n *uint64) uint64 { return *n },
+	"last":       func(acts []ActView) int { return len(acts) - 1 },
 	"pick": func(yes bool, a, b string) string {
 		if yes {
 			return a
@@ -109,6 +116,20 @@ func percent(n, of any) string {
 	default:
 		return fmt.Sprintf("%.0f %%", p)
 	}
+}
+
+// standalone is a text of the API as a sentence of its own.
+func standalone(s string) string {
+	s = consent.Shown(s)
+	r, n := utf8.DecodeRuneInString(s)
+	if n == 0 {
+		return ""
+	}
+	s = string(unicode.ToUpper(r)) + s[n:]
+	if !strings.ContainsAny(s[len(s)-1:], ".!?:") {
+		s += "."
+	}
+	return s
 }
 
 // millis is a time in milliseconds as people read it.

@@ -6,6 +6,17 @@ import (
 	"time"
 )
 
+// Word is the effect in a word or two, as entries have it.
+func (e *Effect) Word() string {
+	switch {
+	case e.MoreExposing:
+		return "more exposing"
+	case e.None():
+		return "nothing changes"
+	}
+	return "stricter or equal"
+}
+
 // Verdict is the effect in one sentence.
 func (e *Effect) Verdict() string {
 	switch {

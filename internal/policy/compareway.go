@@ -29,8 +29,8 @@ func (t *Transit) Matches() []string {
 	return textsOf(t.patterns, func(p *pattern) string { return p.text })
 }
 
-// place is where a destination is, in words.
-func (d *Destination) place() string {
+// Place is where a destination is: its URL, or host:port.
+func (d *Destination) Place() string {
 	if d.Remote != nil {
 		return d.Remote.String()
 	}
@@ -38,12 +38,12 @@ func (d *Destination) place() string {
 }
 
 func newWays(t *Transit) []Change {
-	where := fmt.Sprintf("%s to %s (%s)", strings.Join(t.sourceTexts(), ", "), t.Destination.Name, t.Destination.place())
+	where := fmt.Sprintf("%s to %s (%s)", strings.Join(t.sourceTexts(), ", "), t.Destination.Name, t.Destination.Place())
 	return []Change{{What: "way", After: where, Looser: true}}
 }
 
 func oldWays(t *Transit) []Change {
-	where := fmt.Sprintf("%s to %s (%s)", strings.Join(t.sourceTexts(), ", "), t.Destination.Name, t.Destination.place())
+	where := fmt.Sprintf("%s to %s (%s)", strings.Join(t.sourceTexts(), ", "), t.Destination.Name, t.Destination.Place())
 	return []Change{{What: "way", Before: where}}
 }
 
@@ -72,12 +72,12 @@ func compareWays(was, is *Transit) (out []Change) {
 	set("source", was.sourceTexts(), is.sourceTexts())
 	set("match", was.Matches(), is.Matches())
 	one("destination", string(was.Destination.Name), string(is.Destination.Name), true, "what leaves goes elsewhere")
-	one("place of the destination", was.Destination.place(), is.Destination.place(), true, "what leaves goes elsewhere")
+	one("place of the destination", was.Destination.Place(), is.Destination.Place(), true, "what leaves goes elsewhere")
 	one("landing", was.Destination.LandingKey, is.Destination.LandingKey, was.Destination.LandingKey != "" && is.Destination.LandingKey != "" || !is.landed(),
 		"what is sealed is opened by another, or by nobody who holds keys")
 	one("purpose", was.Purpose.String(), is.Purpose.String(), true, "what leaves is for something else than it was allowed for")
 	one("consent", was.Consent.String(), is.Consent.String(), is.Consent > was.Consent, "less is asked of the customer before")
-	one("user_action", was.UserAction.text(), is.UserAction.text(), was.UserAction != nil && is.UserAction != nil && !is.UserAction.within(was.UserAction), "other acts count as the user's own")
+	one("user_action", was.UserAction.String(), is.UserAction.String(), was.UserAction != nil && is.UserAction != nil && !is.UserAction.within(was.UserAction), "other acts count as the user's own")
 	one("mode", was.Mode.String(), is.Mode.String(), is.Mode == Tunnel, "everything passes unread")
 	one("budget", was.Budget.text(), is.Budget.text(), !is.Budget.within(was.Budget), "more may leave in a time")
 	one("session", was.SessionHeader, is.SessionHeader, is.SessionHeader != "", "what is transit-only lives for another session")
@@ -97,7 +97,8 @@ func (t *Transit) formatName() string {
 	return t.Format.Name()
 }
 
-func (u *UserAction) text() string {
+// String says in words what counts as the user's own action; "" if none is asked for.
+func (u *UserAction) String() string {
 	if u == nil {
 		return ""
 	}

@@ -166,7 +166,7 @@ func (r *reader) readPack(files []packFile, n *node, plan *Plan) {
 	}
 	plan.Name, _ = r.name(o.need("pack", "name the pack"), "pack", false)
 	plan.Version = r.integer(o.need("version", "number the version, from 1"), "version")
-	r.optional(o, "description")
+	plan.Description, _ = r.optional(o, "description")
 }
 
 // checkLabel notes a label that is not a key of the taxonomy, or an outdated one.

@@ -19,6 +19,8 @@ type Plan struct {
 	Name    string
 	Version int
 	Digest  string // "sha256:…" over the pack's files; see [Load]
+	// Description is what the pack says of itself; "" if nothing.
+	Description string
 
 	taxonomy     *taxonomy.Taxonomy
 	destinations map[isogate.Destination]*Destination
@@ -95,6 +97,7 @@ const DefaultResponseMax = 4 << 20
 // Transit is one allowed way out.
 type Transit struct {
 	Name        isogate.Transit
+	Description string // what the pack says it is for; "" if nothing
 	Purpose     isogate.Purpose
 	Sources     []isogate.Source
 	Destination *Destination

@@ -28,7 +28,7 @@ func (r *reader) readTransit(root *node) {
 	t := &Transit{at: o.at, taxonomy: r.taxonomy, Response: Response{Max: DefaultResponseMax}}
 	nameNode := o.need("transit", "name the transit")
 	name, named := r.name(nameNode, "transit", false)
-	r.optional(o, "description")
+	t.Description, _ = r.optional(o, "description")
 	r.readPurpose(o, t)
 	r.readSources(o, t)
 	r.readWhere(o, t)

@@ -95,7 +95,7 @@ func (s *selection) each(l *line, do func(f uint32, values uint64)) {
 }
 
 // MaxGroups is how many groups Tally makes.
-const MaxGroups = 20_000
+const MaxGroups = 100_000
 
 // Tally counts what the query selects by one dimension, or by several together, such
 // as ByDay and ByFamily. Groups are ordered by their keys. Where it is by fields, a row is in the
@@ -126,6 +126,23 @@ type tally struct {
 	by     []By
 	groups map[string]*Group
 	most   int // how many groups there may be; 0 is MaxGroups
+
+	// Keys are made once for each field of a shape, without their time, and numbered.
+	numbers map[placed]int
+	known   map[string]int
+	timed   map[inTime]*Group
+}
+
+// placed is a field of a shape, or -1 for what is not by fields.
+type placed struct {
+	shape uint32
+	field int64
+}
+
+// inTime is a key by its number, and its time.
+type inTime struct {
+	since  int64
+	number int
 }
 
 // how is what lines must keep apart for it.
@@ -154,10 +171,43 @@ func (y *tally) fieldly() bool {
 
 // take counts the lines of a span.
 func (y *tally) take(since int64, lines map[lineKey]*line) error {
+	fieldly, consents := y.fieldly(), slices.Contains(y.by, ByConsent)
+	if y.numbers == nil {
+		y.numbers, y.known, y.timed = map[placed]int{}, map[string]int{}, map[inTime]*Group{}
+	}
+	var key []string
+	spell := func(since int64, l *line, f int64) {
+		if key = y.key(key, since, l); f >= 0 {
+			y.fieldKey(key, &y.s.v.fields[f])
+		}
+	}
+	group := func(l *line, f int64) (*Group, error) {
+		if consents { // there may be one for each line
+			spell(since, l, f)
+			return y.group(key)
+		}
+		number, ok := y.numbers[placed{l.shape, f}]
+		if !ok {
+			spell(0, l, f)
+			name := strings.Join(key, "\x00")
+			if number, ok = y.known[name]; !ok {
+				number = len(y.known)
+				y.known[name] = number
+			}
+			y.numbers[placed{l.shape, f}] = number
+		}
+		if g := y.timed[inTime{since, number}]; g != nil {
+			return g, nil
+		}
+		spell(since, l, f)
+		g, err := y.group(key)
+		y.timed[inTime{since, number}] = g
+		return g, err
+	}
+	var in []*Group
 	for _, l := range lines {
-		key := y.key(since, l)
-		if !y.fieldly() {
-			g, err := y.group(key)
+		if !fieldly {
+			g, err := group(l, -1)
 			if err != nil {
 				return err
 			}
@@ -166,11 +216,10 @@ func (y *tally) take(since int64, lines map[lineKey]*line) error {
 			continue
 		}
 		// The fields by the keys that they have, so that a row is counted once in each.
-		var in []*Group
+		in = in[:0]
 		var failed error
 		y.s.each(l, func(f uint32, n uint64) {
-			y.fieldKey(key, &y.s.v.fields[f])
-			g, err := y.group(key)
+			g, err := group(l, int64(f))
 			if err != nil {
 				failed = err
 				return
@@ -189,8 +238,10 @@ func (y *tally) take(since int64, lines map[lineKey]*line) error {
 }
 
 // key is a line's, with room for what is a field's.
-func (y *tally) key(since int64, l *line) []string {
-	key := make([]string, len(y.by))
+func (y *tally) key(key []string, since int64, l *line) []string {
+	if key == nil {
+		key = make([]string, len(y.by))
+	}
 	sh := y.s.v.shapes[l.shape]
 	for i, b := range y.by {
 		switch b {

@@ -87,7 +87,7 @@ func (v *view) together(ctx context.Context, nos []int64) (lines []line, rare []
 	var w written
 	err = v.digests(ctx, nos, func(_ int64, digest []byte) error {
 		if err := readDigest(digest, &w, v.shapes, len(v.fields), func() error {
-			k := key{lineKey{w.line.shape, string(w.consent)}, w.line.various}
+			k := key{lineKey{w.line.shape, string(w.consent), w.line.open > 0}, w.line.various}
 			i, ok := at[k]
 			if !ok {
 				i = len(lines)

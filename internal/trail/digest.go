@@ -8,7 +8,8 @@ import (
 )
 
 // line is what the rows of one shape and one consent have altogether, in one block or of
-// some of its rows.
+// some of its rows. What is written has lines of its own for releases without an end, so that
+// open is n or 0.
 type line struct {
 	shape   uint32
 	consent string
@@ -38,6 +39,7 @@ const (
 type lineKey struct {
 	shape   uint32
 	consent string
+	open    bool // only where lines are told apart by it
 }
 
 // digest sums rows up by shape and consent.
@@ -46,7 +48,7 @@ func digest(rows []row, shapes []*shape) []line {
 	var lines []line
 	for i := range rows {
 		r := &rows[i]
-		key := lineKey{r.shape, r.consent}
+		key := lineKey{r.shape, r.consent, r.open(shapes[r.shape])}
 		k, ok := at[key]
 		if !ok {
 			k = len(lines)
@@ -154,13 +156,14 @@ func shorten(lines []line, shapes []*shape, most int) ([]line, []string) {
 	}
 	slices.SortStableFunc(lines, func(a, b line) int { return cmp.Compare(b.n, a.n) })
 	short, rest := slices.Clone(lines[:most]), lines[most:]
-	at := map[uint32]int{}
+	at := map[lineKey]int{}
 	var rare []string
 	for i := range rest {
-		k, ok := at[rest[i].shape]
+		key := lineKey{shape: rest[i].shape, open: rest[i].open > 0}
+		k, ok := at[key]
 		if !ok {
 			k = len(short)
-			at[rest[i].shape] = k
+			at[key] = k
 			short = append(short, line{shape: rest[i].shape, various: true})
 		}
 		short[k].join(&rest[i], len(shapes[rest[i].shape].fields))

@@ -2,6 +2,8 @@ package browsertest
 
 import (
 	"context"
+	"encoding/json"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,10 +22,17 @@ const findScript = `((roles, name, within) => {
 	const root = within ? document.querySelector(within) : document;
 	if (!root) return "there is no " + within;
 	const shown = e => e.checkVisibility({checkOpacity: false, checkVisibilityCSS: true}) && e.getClientRects().length > 0;
-	const named = [...root.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")].filter(e => shown(e) && roles.includes(e.localName === "summary" ? "summary" : e.computedRole));
+	const role = e => e.localName === "summary" ? "summary" : e.computedRole;
 	const called = e => e.computedName || e.innerText.trim();
+	// Computed names are slow to have: they are asked for of those alone that may have the name.
+	const flat = s => (s || "").replace(/\s+/g, " ").trim();
+	const texts = e => [e.textContent, e.getAttribute("aria-label"), e.value, e.title, ...[...(e.labels || [])].map(l => l.textContent),
+		...(e.getAttribute("aria-labelledby") || "").split(" ").map(id => id && document.getElementById(id) ? document.getElementById(id).textContent : "")].map(flat);
+	const all = [...root.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")];
+	const word = flat(name).split(" ")[0];
+	const named = all.filter(e => texts(e).some(t => t.includes(word)) && shown(e) && roles.includes(role(e)));
 	const found = named.find(e => called(e) === name) || named.find(e => called(e).startsWith(name));
-	if (!found) return "there is none; there are: " + named.map(e => e.computedRole + " “" + called(e) + "”").join(", ");
+	if (!found) return "there is none; there are: " + all.filter(shown).map(e => e.localName + " “" + texts(e).find(t => t) + "”").join(", ");
 	if (found.disabled) return "it is disabled";
 	found.focus();
 	return document.activeElement === found ? "" : "it does not take the focus";
@@ -66,8 +75,8 @@ func (b *Browser) Press(name string) int {
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	response, err := chromedp.RunResponse(ctx, chromedp.KeyEvent(kb.Enter))
-	if err != nil {
-		b.tb.Fatalf("press %q: %v; the page is: %s", name, err, b.look())
+	if err != nil || response == nil {
+		b.tb.Fatalf("press %q: no page came (%v); the page is: %s", name, err, b.look())
 	}
 	return int(response.Status)
 }
@@ -92,11 +101,29 @@ func (b *Browser) Key(key string) {
 	b.Do("press a key", chromedp.KeyEvent(key))
 }
 
-// Tick presses the space bar on a box or a radio button of this name.
+// Tick has a box or a radio button of this name be on, by the space bar if it is not.
 func (b *Browser) Tick(name string) {
 	b.tb.Helper()
+	b.tick(name, true)
+}
+
+// Untick has a box of this name be off.
+func (b *Browser) Untick(name string) {
+	b.tb.Helper()
+	b.tick(name, false)
+}
+
+func (b *Browser) tick(name string, on bool) {
+	b.tb.Helper()
 	b.focus(`["checkbox", "radio", "switch"]`, name)
+	is := func() bool { return b.Script(`String(document.activeElement.checked)`) == strconv.FormatBool(on) }
+	if is() {
+		return
+	}
 	b.Do("tick "+name, chromedp.KeyEvent(" "))
+	if !is() {
+		b.tb.Fatalf("tick %q: it does not change", name)
+	}
 }
 
 // Type types into the field of this name, in place of what is there.
@@ -113,6 +140,12 @@ func (b *Browser) Set(selector, value string) {
 	b.Do("set "+selector, chromedp.WaitReady(selector), chromedp.SetValue(selector, value))
 }
 
+// Upload chooses a file for the field that a selector finds.
+func (b *Browser) Upload(selector, file string) {
+	b.tb.Helper()
+	b.Do("choose the file "+file, chromedp.SetUploadFiles(selector, []string{file}, chromedp.ByQuery))
+}
+
 // Choose chooses from a list by what is written there.
 func (b *Browser) Choose(name, option string) {
 	b.tb.Helper()
@@ -123,6 +156,30 @@ func (b *Browser) Choose(name, option string) {
 	if wrong != "" {
 		b.tb.Fatalf("choose %q of %q: %s", option, name, wrong)
 	}
+}
+
+// Submit sends a form of the caller's own making from the page that is open, as somebody
+// would who changes a page in their browser. The answer is its status.
+func (b *Browser) Submit(action string, fields url.Values) int {
+	b.tb.Helper()
+	text, err := json.Marshal(fields)
+	if err != nil {
+		b.tb.Fatalf("submit: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	response, err := chromedp.RunResponse(ctx, chromedp.Evaluate(`(() => {
+		const f = document.createElement("form");
+		f.method = "post"; f.action = `+strconv.Quote(action)+`;
+		for (const [name, values] of Object.entries(`+string(text)+`)) for (const value of values) {
+			const i = document.createElement("input"); i.type = "hidden"; i.name = name; i.value = value; f.append(i);
+		}
+		document.body.append(f); f.submit();
+	})()`, nil))
+	if err != nil {
+		b.tb.Fatalf("submit to %s: %v; the page is: %s", action, err, b.look())
+	}
+	return int(response.Status)
 }
 
 // Await waits until a script says true.
