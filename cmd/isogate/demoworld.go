@@ -15,6 +15,10 @@ import (
 	"github.com/isogate/isogate/internal/isogatetest"
 )
 
+// demoCertificates is how long the demo's certificates hold: long enough that the Hub
+// has nothing to warn of.
+const demoCertificates = 90 * 24 * time.Hour
+
 // newDemo writes what a deployment has on disk (certificates, pack,
 // configuration) and wires the gateway from that, as serve does. hub is the part of the
 // configuration about the Hub: demoHub, or that of a test.
@@ -27,11 +31,11 @@ func newDemo(ctx context.Context, dir, hub string, e *env) (*demo, error) {
 	if err := os.MkdirAll(tlsDir, 0o700); err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
 	}
-	inside, err := isogatetest.NewAuthority("Isolated cloud", 24*time.Hour)
+	inside, err := isogatetest.NewAuthority("Isolated cloud", demoCertificates)
 	if err != nil {
 		return nil, err
 	}
-	outside, err := isogatetest.NewAuthority("Commercial cloud", 24*time.Hour)
+	outside, err := isogatetest.NewAuthority("Commercial cloud", demoCertificates)
 	if err != nil {
 		return nil, err
 	}

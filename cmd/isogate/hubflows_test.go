@@ -99,6 +99,17 @@ func (w *hubWorld) peopleFlow(t *testing.T) {
 	}
 	mayNotSee(t, guest, "/people", "own")
 
+	// The next time they come in by a passkey.
+	guest.Authenticator()
+	guest.Open(hubURL + "/account")
+	guest.Press("Add a passkey")
+	guest.Await("the passkey is there", `document.body.innerText.includes("That passkey lets you in from now on")`)
+	guest.Press("Sign out")
+	guest.Open(hubURL + "/signin?to=/account")
+	guest.Press("Sign in with a passkey")
+	guest.Await("somebody is signed in", `location.pathname === "/account"`)
+	sees(t, guest, []string{"grace", "passkey"}, nil)
+
 	stranger := w.window(t)
 	stranger.Open(link)
 	if stranger.Has("Sign in") && stranger.Press("Sign in") == http.StatusOK {

@@ -130,7 +130,8 @@ func (h *Hub) journalStanding(ctx context.Context) (JournalStanding, error) {
 			j.Checkpoint = &c
 		}
 	}
-	if j.Checkpoint != nil && j.Entries > j.Checkpoint.Size {
+	if j.Checkpoint != nil {
+		j.Entries = max(j.Entries, j.Checkpoint.Size) // the trail was asked first
 		j.Unsealed = j.Entries - j.Checkpoint.Size
 	}
 	return j, nil

@@ -96,7 +96,7 @@ type Unlabelled struct {
 }
 
 // shownUnlabelled is how many fields without a label are named.
-const shownUnlabelled = 10
+const shownUnlabelled = 6
 
 // leftSince counts what left since an instant.
 func (h *Hub) leftSince(ctx context.Context, span string, since time.Time) (*Left, error) {

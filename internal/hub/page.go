@@ -123,9 +123,12 @@ func at(path string) string {
 	return ""
 }
 
-// sectionOf names the section that a path belongs to.
+// sectionOf names the section that a path belongs to, or the part of it.
 func sectionOf(path string) string {
-	path, _, _ = strings.Cut(path, "#")
+	path, part, found := strings.Cut(path, "#")
+	if found {
+		return part
+	}
 	for _, s := range sections {
 		if s.Path == at(path) {
 			return s.Name
