@@ -41,7 +41,7 @@ fuzz: ## run every fuzz target for FUZZTIME (1m) each
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' .ci/fuzz
 
 images: ## docs/images, as a browser sees the demo's pages
-	ISOGATE_IMAGES=$(CURDIR)/docs/images $(GO) test -count=1 -run='^TestAgentInABrowser$$' ./cmd/isogate
+	ISOGATE_IMAGES=$(CURDIR)/docs/images $(GO) test -count=1 -run='^(TestAgentInABrowser|TestTheDemosHub)$$' ./cmd/isogate
 
 cover: ## coverage of the floors that do no I/O
 	$(GO) test -cover . ./internal/taxonomy ./internal/obfuscate ./internal/payload ./internal/policy

@@ -153,6 +153,12 @@ func fits(t *testing.T, b *browsertest.Browser, what string) {
 // picture writes what is seen to docs/images, when that is asked for.
 func picture(t *testing.T, b *browsertest.Browser, name string) {
 	t.Helper()
+	writePicture(t, name, b.Picture)
+}
+
+// writePicture writes a picture to docs/images, when that is asked for.
+func writePicture(t *testing.T, name string, take func() []byte) {
+	t.Helper()
 	dir := os.Getenv(imagesVariable)
 	if dir == "" {
 		return
@@ -160,7 +166,7 @@ func picture(t *testing.T, b *browsertest.Browser, name string) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, name), b.Picture(), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, name), take(), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -81,6 +81,7 @@ func (w *hubWorld) peopleFlow(t *testing.T) {
 	owner, guest := w.as(t, access.Owner), w.window(t)
 	owner.Open(hubURL + "/")
 	owner.Press("People")
+	w.prove(owner, access.Owner)
 	owner.Type("Name", "grace")
 	owner.Tick("viewer")
 	owner.Press("Make a link")
@@ -98,6 +99,17 @@ func (w *hubWorld) peopleFlow(t *testing.T) {
 		t.Errorf("the navigation of a viewer is %s", guest.Text())
 	}
 	mayNotSee(t, guest, "/people", "own")
+
+	// The next time they come in by a passkey.
+	guest.Authenticator()
+	guest.Open(hubURL + "/account")
+	guest.Press("Add a passkey")
+	guest.Await("the passkey is there", `document.body.innerText.includes("That passkey lets you in from now on")`)
+	guest.Press("Sign out")
+	guest.Open(hubURL + "/signin?to=/account")
+	guest.Press("Sign in with a passkey")
+	guest.Await("somebody is signed in", `location.pathname === "/account"`)
+	sees(t, guest, []string{"grace", "passkey"}, nil)
 
 	stranger := w.window(t)
 	stranger.Open(link)
@@ -136,6 +148,7 @@ func (w *hubWorld) peopleFlow(t *testing.T) {
 func (w *hubWorld) tokensFlow(t *testing.T) {
 	auditor := w.as(t, access.Auditor)
 	auditor.Open(hubURL + "/account")
+	w.prove(auditor, access.Auditor)
 	auditor.Type("What it is for", "nightly export")
 	auditor.Press("Make the token")
 	token := auditor.Script(`document.querySelector("main code.digest").textContent.trim()`)

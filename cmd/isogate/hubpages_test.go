@@ -61,6 +61,7 @@ var hubPages = []hubPage{
 	{pattern: "GET /proposals/{digest}", role: access.PolicyApprover, path: (*hubWorld).proposal},
 	{pattern: "GET /outside", role: access.ConsentAdministrator},
 	{pattern: "GET /outside/subjects", role: access.ConsentAdministrator},
+	{pattern: "GET /evidence", role: access.Auditor},
 	{pattern: "GET /health", role: access.Viewer},
 	{pattern: "GET /signin"},
 	{pattern: "GET /signin/link", path: (*hubWorld).unusedLink},

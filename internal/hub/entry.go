@@ -41,6 +41,9 @@ type Packs interface {
 	Open(digest string) (*policy.Pack, error)
 }
 
+// lifeFor is how long the page of an entry may look for what became of what left.
+const lifeFor = 2 * time.Second
+
 // entryView is what the page of one entry shows.
 type entryView struct {
 	Entry    isogate.Entry
@@ -171,9 +174,16 @@ func (h *Hub) viewEntry(ctx context.Context, v *visit, seq uint64, body []byte) 
 	}
 	view.Consent = h.consentOf(&shown, v.state, v.now)
 	view.Judged = h.judged(ctx, &shown)
-	life, err := custody.ReadLife(ctx, h.journal, &shown)
-	if err != nil {
+	soon, stop := context.WithTimeout(ctx, lifeFor)
+	defer stop()
+	life, err := custody.ReadLife(soon, h.journal, &shown)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		view.LifeTrouble = "What became of it outside is not shown: there is too much to read. The command reads all of it: isogate journal show " + string(e.ID) + "."
+	case err != nil:
 		view.LifeTrouble = "What became of it outside could not be read: " + consent.Shown(err.Error())
+	}
+	if err != nil {
 		life = &custody.Life{}
 	}
 	view.Fields = h.fieldsOf(&shown, view.Judged, life)

@@ -38,6 +38,7 @@ request:
   release:
     - {label: personal.contact.email, as: allow, handling: persisted, because: Tickets need an address, owner: team-a, until: 2099-01-01}
     - {label: personal.name.display, as: mask, handling: temporary, ttl: 5m, because: Shown to agents, owner: team-b, until: 2098-06-30}
+    - {label: personal.name.*, as: allow, handling: temporary, ttl: 5m, because: Names in general, owner: team-c, until: 2098-06-30}
 response: {max: 1MiB}
 `,
 		"transits/private.yaml": `transit: private
@@ -108,7 +109,7 @@ func TestAnEntryExplained(t *testing.T) {
 	page := seen(t, s, "/entries/"+string(id), 200,
 		"product/help-center sent to far for support", "It ended as it should",
 		"<code><bdi>user.<wbr>email</bdi></code>", "personal.contact.email", "contracts/ticket.yaml:4",
-		"transits/tickets.yaml:10", "Tickets need an address", "team-a", "until 2099-01-01", "persisted",
+		"transits/tickets.yaml:10", "/files/transits/tickets.yaml#L10", "/files/contracts/ticket.yaml#L4", "Tickets need an address", "team-a", "until 2099-01-01", "persisted",
 		"left as it is", "left with most of its characters hidden", "Shown to agents", "temporary", "for 5m0s",
 		"was replaced by a token that only the inside can turn back", "unclassified", "Why not more",
 		"no rule releases personal.contact.phone", "the far side&#39;s word, and nothing else",
@@ -117,6 +118,9 @@ func TestAnEntryExplained(t *testing.T) {
 		if strings.Contains(page, value) {
 			t.Errorf("the page has a value: %s", value)
 		}
+	}
+	if strings.Contains(page, "Names in general") {
+		t.Error("the page gives the reason of a rule that did not decide")
 	}
 	// The closing entry is a page too, and leads back.
 	_, rest, _ := strings.Cut(page, "<dt>Closed by</dt><dd><a class=\"mono\" href=\"")
@@ -133,8 +137,27 @@ func TestAnEntryExplained(t *testing.T) {
 		c.Packs = empty
 	})
 	page = seen(t, bare, "/entries/"+string(id), 200, "is not in the archive", "transits/tickets.yaml:10", "personal.contact.email")
-	if strings.Contains(page, "Tickets need an address") {
+	if strings.Contains(page, "Tickets need an address") || strings.Contains(page, "/files/") {
 		t.Error("a reason comes from nowhere")
+	}
+}
+
+// Approvals of a pack are not pushed out of sight by a gateway that starts often.
+func TestApprovalsStayInSight(t *testing.T) {
+	r := newRecord(t)
+	digest := "sha256:" + strings.Repeat("a", 64)
+	r.add(isogate.Entry{Kind: isogate.KindPack, Act: "pack proposed", Actor: "dan", Pack: digest})
+	r.add(isogate.Entry{Kind: isogate.KindPack, Act: "pack approved", Actor: "eve", Pack: digest})
+	for range packActs + 5 {
+		r.add(isogate.Entry{Kind: isogate.KindPack, Act: "pack loaded", Actor: "isogate serve", Pack: digest})
+	}
+	e := released("product/help-center", "support-portal", email)
+	e.Pack = digest
+	id := r.add(e)
+	r.settled()
+	page := seen(t, r.sit(as(access.Viewer), nil), "/entries/"+string(id), 200, "pack approved", "by eve", "pack proposed", "by dan")
+	if n := strings.Count(page, "<bdi>pack loaded"); n != 1 {
+		t.Errorf("it says %d times that the pack was loaded", n)
 	}
 }
 

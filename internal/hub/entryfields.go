@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/archive"
+	"github.com/isogate/isogate/internal/change"
 	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/custody"
 	"github.com/isogate/isogate/internal/policy"
@@ -26,8 +28,9 @@ type fieldView struct {
 
 	// What the pack that judged says of the field; empty where that is not known.
 
-	SaidBy  []string // who gave it its label
-	Default string   // what happens to the label where no rule speaks
+	SaidBy  []placeView // who gave it its label
+	Place   placeView   // of the rule
+	Default string      // what happens to the label where no rule speaks
 	Because string
 	Owner   string
 	Until   string
@@ -48,6 +51,27 @@ type fieldView struct {
 
 // Segments are the path in pieces between which a line may break.
 func (f *fieldView) Segments() []string { return strings.SplitAfter(f.Path, ".") }
+
+// placeView is a place in a pack's files.
+type placeView struct {
+	Text string // file:line
+	Href string // where the line can be read; "" where the pack is not kept
+}
+
+// placeOf is a place of the pack that judged.
+func (j *judgedBy) placeOf(place string) placeView {
+	v := placeView{Text: consent.Shown(place)}
+	i := strings.LastIndexByte(place, ':')
+	if j == nil || j.plan == nil || i < 0 || !ruleForm.MatchString(place) {
+		return v
+	}
+	segments := strings.Split(place[:i], "/")
+	for n := range segments {
+		segments[n] = url.PathEscape(segments[n])
+	}
+	v.Href = "/policies/" + j.Digest + "/files/" + strings.Join(segments, "/") + "#L" + place[i+1:]
+	return v
+}
 
 // did says what an action does to a value.
 var did = map[isogate.Action]string{
@@ -85,8 +109,9 @@ type judgedBy struct {
 	way  *policy.Transit
 }
 
-// packActs is how many entries about a pack are shown.
-const packActs = 20
+// packActs is how many entries about a pack are shown, and packLook how many of them
+// are looked at: a gateway that starts often says each time that it loaded the pack.
+const packActs, packLook = 20, 500
 
 // judged finds the pack that judged an entry; nil where none did. It is the pack of
 // then, not today's.
@@ -96,10 +121,8 @@ func (h *Hub) judged(ctx context.Context, e *isogate.Entry) *judgedBy {
 	}
 	j := &judgedBy{Digest: consent.Shown(e.Pack)}
 	if h.trail != nil {
-		if list, err := h.trail.List(ctx, trail.Query{Kind: isogate.KindPack, Pack: e.Pack}, trail.Paging{Limit: packActs}); err == nil {
-			for i := range list.Rows {
-				j.Acts = append(j.Acts, showRow(&list.Rows[i]))
-			}
+		if list, err := h.trail.List(ctx, trail.Query{Kind: isogate.KindPack, Pack: e.Pack}, trail.Paging{Limit: packLook}); err == nil {
+			j.Acts = actsOf(list.Rows)
 		}
 	}
 	if h.packs == nil {
@@ -123,6 +146,23 @@ func (h *Hub) judged(ctx context.Context, e *isogate.Entry) *judgedBy {
 	return j
 }
 
+// actsOf are the acts on a pack, with of its loadings only the last.
+func actsOf(rows []trail.Row) (out []shownRow) {
+	loaded := false
+	for i := range rows {
+		if rows[i].Entry.Act == change.Loaded.String() {
+			if loaded {
+				continue
+			}
+			loaded = true
+		}
+		if len(out) < packActs {
+			out = append(out, showRow(&rows[i]))
+		}
+	}
+	return out
+}
+
 // fieldsOf explains the fields of an entry.
 func (h *Hub) fieldsOf(e *isogate.Entry, j *judgedBy, life *custody.Life) []fieldView {
 	out := make([]fieldView, len(e.Fields))
@@ -138,9 +178,9 @@ func (h *Hub) fieldsOf(e *isogate.Entry, j *judgedBy, life *custody.Life) []fiel
 				f.Key = life.Keys[l.Key].ID
 			}
 		}
-		f.Note = pathNote(e.Fields[i].Path)
+		f.Note, f.Place = pathNote(e.Fields[i].Path), j.placeOf(e.Fields[i].Rule)
 		if j != nil && j.way != nil {
-			f.explain(j.way, e.Time)
+			f.explain(j, e.Time)
 		}
 		out[i] = f
 	}
@@ -171,9 +211,9 @@ func pathNote(path string) string {
 const nameSuffix = "#name"
 
 // explain says what the transit's pack says of the field.
-func (f *fieldView) explain(t *policy.Transit, at time.Time) {
+func (f *fieldView) explain(j *judgedBy, at time.Time) {
 	path, ofName := strings.CutSuffix(f.Field.Path, nameSuffix)
-	x, err := t.Explain(path, at)
+	x, err := j.way.Explain(path, at)
 	if err != nil || ofName {
 		return // the contract does not name it; the entry says all there is
 	}
@@ -181,7 +221,10 @@ func (f *fieldView) explain(t *policy.Transit, at time.Time) {
 		if l.Label != f.Label {
 			continue
 		}
-		f.SaidBy, f.Default = l.SaidBy, l.Default.String()
+		f.Default = l.Default.String()
+		for _, place := range l.SaidBy {
+			f.SaidBy = append(f.SaidBy, j.placeOf(place))
+		}
 		for _, r := range l.Rules {
 			if r.Rule == f.Rule {
 				f.Because, f.Owner, f.Until, f.When = consent.Shown(r.Because), consent.Shown(r.Owner), r.Until, consent.Shown(r.When)

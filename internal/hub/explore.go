@@ -208,7 +208,10 @@ func (x *explored) Damage() string {
 //
 // promise: P21
 func (h *Hub) explore(v *visit) error {
-	q := v.URL.Query()
+	q, err := v.query()
+	if err != nil {
+		return err
+	}
 	// A form sends its empty fields too; an address to share has none.
 	if rest, any := emptied(q); any {
 		to := "/explore"
@@ -333,7 +336,6 @@ type shownRow struct {
 	Open     bool            `json:"open"`            // a release of which no end is known
 	Text     string          `json:"text,omitempty"`  // the time, for a list that a script makes
 	Size     string          `json:"size,omitempty"`  // the bytes, likewise
-	Title    string          `json:"title,omitempty"` // of the link, likewise
 }
 
 // actionSum is how many of a row's values were treated by an action.

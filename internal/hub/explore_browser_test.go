@@ -61,21 +61,22 @@ func TestProofInABrowser(t *testing.T) {
 	other := newRecord(t)
 	other.add(released("product/help-center", "support-portal", email))
 	wrong := map[string]string{
-		"another entry's bytes":   `t.value = t.value.replace(/extra ..../, "extra AAAA")`,
-		"a hash changed":          `let l = t.value.split("\n"); l[3] = (l[3][0] === "A" ? "B" : "A") + l[3].slice(1); t.value = l.join("\n")`,
-		"a hash left out":         `let l = t.value.split("\n"); l.splice(3, 1); t.value = l.join("\n")`,
-		"a hash more":             `let l = t.value.split("\n"); l.splice(3, 0, l[3]); t.value = l.join("\n")`,
-		"two hashes exchanged":    `let l = t.value.split("\n"); [l[3], l[4]] = [l[4], l[3]]; t.value = l.join("\n")`,
-		"another index":           `t.value = t.value.replace(/index \d+/, "index 2")`,
-		"an index behind the end": `t.value = t.value.replace(/index \d+/, "index 99999")`,
-		"another size":            `let l = t.value.split("\n"); let i = l.indexOf("") + 2; l[i] = String(Number(l[i]) + 1); t.value = l.join("\n")`,
-		"another origin":          `t.value = t.value.replace("\nisogate/acme\n", "\nisogate/evil\n")`,
-		"the signature changed":   `let l = t.value.trimEnd().split("\n"); let s = l[l.length-1]; l[l.length-1] = s.slice(0, -8) + (s.at(-8) === "A" ? "B" : "A") + s.slice(-7); t.value = l.join("\n") + "\n"`,
-		"no signature":            `let l = t.value.trimEnd().split("\n"); l.pop(); t.value = l.join("\n") + "\n"`,
-		"another key":             fmt.Sprintf(`k.value = %q`, other.vkey),
-		"a key mistyped":          `k.value = k.value.slice(0, -5) + (k.value.at(-5) === "A" ? "B" : "A") + k.value.slice(-4)`,
-		"nothing":                 `t.value = ""`,
-		"another entry's proof":   `c.dataset.entry = "01ARZ3NDEKTSV4RRFFQ69G5FAV"`,
+		"another entry's bytes":    `t.value = t.value.replace(/extra ..../, "extra AAAA")`,
+		"a hash changed":           `let l = t.value.split("\n"); l[3] = (l[3][0] === "A" ? "B" : "A") + l[3].slice(1); t.value = l.join("\n")`,
+		"a hash spelled otherwise": `const A = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"; let l = t.value.split("\n"); l[3] = l[3].slice(0, 42) + A[A.indexOf(l[3][42]) + 1] + "="; t.value = l.join("\n")`,
+		"a hash left out":          `let l = t.value.split("\n"); l.splice(3, 1); t.value = l.join("\n")`,
+		"a hash more":              `let l = t.value.split("\n"); l.splice(3, 0, l[3]); t.value = l.join("\n")`,
+		"two hashes exchanged":     `let l = t.value.split("\n"); [l[3], l[4]] = [l[4], l[3]]; t.value = l.join("\n")`,
+		"another index":            `t.value = t.value.replace(/index \d+/, "index 2")`,
+		"an index behind the end":  `t.value = t.value.replace(/index \d+/, "index 99999")`,
+		"another size":             `let l = t.value.split("\n"); let i = l.indexOf("") + 2; l[i] = String(Number(l[i]) + 1); t.value = l.join("\n")`,
+		"another origin":           `t.value = t.value.replace("\nisogate/acme\n", "\nisogate/evil\n")`,
+		"the signature changed":    `let l = t.value.trimEnd().split("\n"); let s = l[l.length-1]; l[l.length-1] = s.slice(0, -8) + (s.at(-8) === "A" ? "B" : "A") + s.slice(-7); t.value = l.join("\n") + "\n"`,
+		"no signature":             `let l = t.value.trimEnd().split("\n"); l.pop(); t.value = l.join("\n") + "\n"`,
+		"another key":              fmt.Sprintf(`k.value = %q`, other.vkey),
+		"a key mistyped":           `k.value = k.value.slice(0, -5) + (k.value.at(-5) === "A" ? "B" : "A") + k.value.slice(-4)`,
+		"nothing":                  `t.value = ""`,
+		"another entry's proof":    `c.dataset.entry = "01ARZ3NDEKTSV4RRFFQ69G5FAV"`,
 	}
 	for what, change := range wrong {
 		b.Open(at)

@@ -166,3 +166,30 @@ func TestAnExportWithAnUnreadableEntryIsCutOff(t *testing.T) {
 		t.Error("the answer ends as if it were whole")
 	}
 }
+
+// ATTACK: a page of another site leads an auditor to an export, so that it is recorded
+// as theirs. THIS TEST VERIFIES that nothing is exported nor recorded.
+func TestAttackAnExportFromElsewhere(t *testing.T) {
+	r := newRecord(t)
+	r.add(released("product/help-center", "support-portal", email))
+	r.settled()
+	s := r.sit(as(access.Auditor), nil)
+	for site, want := range map[string]int{"cross-site": 403, "same-site": 403, "same-origin": 200, "none": 200} {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", s.URL+"/explore/export?format=csv", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Sec-Fetch-Site", site)
+		resp, err := s.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: %d, want %d", site, resp.StatusCode, want)
+		}
+	}
+	if n := len(r.exported()); n != 2 {
+		t.Errorf("%d exports are recorded, want 2", n)
+	}
+}

@@ -13,7 +13,7 @@ import (
 // another host (WHATWG URL, section 4.4).
 func local(to string) string {
 	const home = "/"
-	if len(to) > 2000 || !strings.HasPrefix(to, "/") || strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' }) {
+	if len(to) > 2000 || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' }) {
 		return home
 	}
 	u, err := url.Parse(to)

@@ -25,6 +25,7 @@ import (
 	"github.com/isogate/isogate/internal/change"
 	"github.com/isogate/isogate/internal/consent"
 	"github.com/isogate/isogate/internal/policy"
+	"github.com/isogate/isogate/internal/trail"
 )
 
 // packsOf is the journal as what knows of changes of policy sees it.
@@ -221,12 +222,12 @@ func (b *bureau) page(who, path string, words ...string) string {
 }
 
 var (
-	tagsOf    = regexp.MustCompile(`<[^>]*>`)
-	inlineOf  = regexp.MustCompile(`(?i)<[^>]*\s(on[a-z]+|style)\s*=`)
-	scriptOf  = regexp.MustCompile(`(?i)<script[^>]*>`)
-	linksOf   = regexp.MustCompile(`(?i)(?:href|action|src)="([^"]*)"`)
-	quotedOf  = regexp.MustCompile(`"[^"<>]*"`)
-	spacesOf  = regexp.MustCompile(`\s+`)
+	tagsOf     = regexp.MustCompile(`<[^>]*>`)
+	inlineOf   = regexp.MustCompile(`(?i)<[^>]*\s(on[a-z]+|style)\s*=`)
+	scriptOf   = regexp.MustCompile(`(?i)<script[^>]*>`)
+	linksOf    = regexp.MustCompile(`(?i)(?:href|action|src)="([^"]*)"`)
+	quotedOf   = regexp.MustCompile(`"[^"<>]*"`)
+	spacesOf   = regexp.MustCompile(`\s+`)
 	anyHeading = regexp.MustCompile(`<h1>`)
 )
 
@@ -715,4 +716,82 @@ func TestPolicyAPI(t *testing.T) {
 	}
 	b.as("pam", "POST", "/preview", `{"transit":"none"}`).want(404)
 	b.as("vera", "GET", "/packs/sha256:00", "").want(404)
+}
+
+// usedTrail is a trail that counts what a test says.
+type usedTrail struct {
+	Trail
+	count  trail.Count
+	groups map[trail.By][]trail.Group
+	asked  []trail.Query
+}
+
+func (u *usedTrail) Count(_ context.Context, q trail.Query) (trail.Count, error) {
+	u.asked = append(u.asked, q)
+	return u.count, nil
+}
+
+func (u *usedTrail) Tally(_ context.Context, q trail.Query, by ...trail.By) ([]trail.Group, error) {
+	u.asked = append(u.asked, q)
+	return u.groups[by[0]], nil
+}
+
+func (u *usedTrail) Standing() trail.Standing { return trail.Standing{} }
+
+// TestUnusedAndUnlabelledAreSaid: what may leave and never did under this pack is said, with
+// since when that is counted, and so are fields that were seen and that nobody has named.
+//
+// promise: P05
+func TestUnusedAndUnlabelledAreSaid(t *testing.T) {
+	b := newBureau(t, 0)
+	used := func(action isogate.Action, n uint64) trail.Count {
+		c := trail.Count{Rows: 1, Released: 7, Last: time.Now().Add(-time.Hour)}
+		c.Values[action] = n
+		return c
+	}
+	u := &usedTrail{count: used(isogate.Mask, 9), groups: map[trail.By][]trail.Group{
+		trail.ByRule: {{Key: []string{"transits/session.yaml:13"}, Count: used(isogate.Mask, 9)}},
+		trail.ByPath: {{Key: []string{"a.?" + hostileText}, Count: used(isogate.Redact, 4)}, {Key: []string{"?"}, Count: used(isogate.Redact, 40)}},
+	}}
+	b.hub.trail = u
+	digest := b.inForce.Plan().Digest
+	text := plainText(b.page("vera", "/policies/"+digest+"/transits/session", "7 times under this pack", "counted since", "unused"))
+	if !strings.Contains(text, "9 1 hour ago") || strings.Index(text, "40") > strings.Index(text, "a.?") {
+		t.Errorf("%s", text)
+	}
+	if strings.Count(text, "unused") != 1 {
+		t.Errorf("one rule is unused: %s", text)
+	}
+	for _, q := range u.asked {
+		if q.Pack != digest || q.Transit != "session" || q.Decision != "released" {
+			t.Errorf("it counts %+v", q)
+		}
+	}
+	v := into[TransitView](b.as("vera", "GET", "/packs/"+digest+"/transits/session", "").want(200))
+	if *v.Used != 7 || *v.Rules[0].Values != 9 || v.Rules[0].Unused || !v.Rules[1].Unused || v.Since == nil || len(v.Unlabelled) != 2 || v.Unlabelled[0].Values != 40 {
+		t.Errorf("%+v", v)
+	}
+	b.page("vera", "/policies/"+digest, "1 unused")
+}
+
+// TestADifferenceIsShown: what differs between the texts of two packs, with what is around it.
+func TestADifferenceIsShown(t *testing.T) {
+	lines, large := linesDiff([]byte("a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n"), []byte("a\nb\nc\nd\ne\nF\ng\nh\ni\nj\nk\n"))
+	var got []string
+	for _, l := range lines {
+		got = append(got, fmt.Sprint(l.Sign, l.Text, l.Old, "/", l.New))
+	}
+	want := []string{" c3/3", " d4/4", " e5/5", "-f6/0", "+F0/6", " g7/7", " h8/8", " i9/9", " j10/10", "+k0/11"}
+	if large || strings.Join(got, "|") != strings.Join(want, "|") {
+		t.Errorf("%q", got)
+	}
+	if lines, large = linesDiff(nil, []byte("a\n")); large || len(lines) != 1 || lines[0].Sign != "+" {
+		t.Errorf("%v", lines)
+	}
+	if _, large = linesDiff([]byte(strings.Repeat("a\n", 3000)), []byte(strings.Repeat("b\n", 3000))); !large {
+		t.Error("a very large difference is worked out")
+	}
+	if _, large = linesDiff([]byte("\xff"), []byte("a")); !large {
+		t.Error("what is no text is compared")
+	}
 }

@@ -110,7 +110,7 @@ func (h *Hub) packPage(v *visit) error {
 		Cases       int
 	}{Pack: view, Description: plan.Description, Invariants: plan.Invariants(), Cases: p.Cases()}
 	for _, t := range plan.Transits() {
-		tv, _, err := h.transitView(v.Context(), p, t.Name, v.now)
+		tv, _, err := h.transitRules(v.Context(), p, t.Name, v.now)
 		if err != nil {
 			return err
 		}

@@ -72,8 +72,17 @@ type SeenField struct {
 	Last   time.Time `json:"last"`
 }
 
-// transitView shows a transit of a pack at an instant.
+// transitView shows a transit of a pack at an instant, with every field.
 func (h *Hub) transitView(ctx context.Context, p *policy.Pack, name isogate.Transit, now time.Time) (TransitView, *policy.Transit, error) {
+	v, t, err := h.transitRules(ctx, p, name, now)
+	if err == nil && t.Mode != policy.Tunnel {
+		err = v.explain(t, now)
+	}
+	return v, t, err
+}
+
+// transitRules is transitView without the fields, which take longest.
+func (h *Hub) transitRules(ctx context.Context, p *policy.Pack, name isogate.Transit, now time.Time) (TransitView, *policy.Transit, error) {
 	t, ok := p.Plan().Transit(name)
 	if !ok {
 		return TransitView{}, nil, notFound("the pack has no transit of that name")
@@ -89,11 +98,6 @@ func (h *Hub) transitView(ctx context.Context, p *policy.Pack, name isogate.Tran
 	}
 	for _, r := range t.Releases(now) {
 		v.Rules = append(v.Rules, RuleView{Release: r, Standing: standingOf(r, now)})
-	}
-	if t.Mode != policy.Tunnel {
-		if err := v.explain(t, now); err != nil {
-			return v, nil, err
-		}
 	}
 	if c, ok := h.changes().Change(v.Pack); ok && c.First != nil {
 		since := c.Since().UTC()

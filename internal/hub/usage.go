@@ -145,20 +145,33 @@ func (h *Hub) unknown(grant isogate.EntryID, err error) {
 	}
 }
 
-// lastUses is when each grant was last used, of those that ever were; false where
-// nobody knows.
-func (k clerk) lastUses(ctx context.Context) (map[isogate.EntryID]time.Time, bool) {
+// lastUses is when grants were last used: the zero time is never, and of one that is
+// not there nobody knows. They are asked for one by one, for a user's own actions are
+// consents too, and there may be thousands of those a day.
+type lastUses map[isogate.EntryID]time.Time
+
+// maxAsked is of how many grants a page asks when they were last used.
+const maxAsked = 200
+
+// lastUses asks for the first maxAsked of these.
+func (k clerk) lastUses(ctx context.Context, grants []isogate.EntryID) lastUses {
+	uses := lastUses{}
 	if k.hub.trail == nil {
-		return nil, false
+		return uses
 	}
-	groups, err := k.hub.trail.Tally(ctx, trail.Query{Kind: isogate.KindEgress, Decision: isogate.Released.String()}, trail.ByConsent)
-	if err != nil {
-		k.hub.unknown("", err)
-		return nil, false
+	for _, id := range grants[:min(len(grants), maxAsked)] {
+		c, err := k.hub.trail.Count(ctx, trail.Query{Kind: isogate.KindEgress, Consent: id, Decision: isogate.Released.String()})
+		if err != nil {
+			k.hub.unknown(id, err)
+			return uses
+		}
+		uses[id] = c.Last
 	}
-	out := map[isogate.EntryID]time.Time{}
-	for _, g := range groups {
-		out[isogate.EntryID(g.Key[0])] = g.Last
-	}
-	return out, true
+	return uses
+}
+
+// of is when a grant was last used, and whether anybody knows.
+func (u lastUses) of(id isogate.EntryID) (last time.Time, known bool) {
+	last, known = u[id]
+	return last, known
 }

@@ -100,6 +100,28 @@ func TestSavedViews(t *testing.T) {
 	}
 }
 
+// Views have bounds also where an entry of another release would have them larger.
+func TestViewsHaveBounds(t *testing.T) {
+	var vs views
+	for i := range 2 * maxViews {
+		vs.fold(&isogate.Entry{ID: isogate.EntryID(fmt.Sprint(i)), Act: actViewSaved, Actor: "ada", Detail: map[string]string{inView: "v"}})
+	}
+	if len(vs.kept) != maxViewsOf {
+		t.Errorf("one person has %d", len(vs.kept))
+	}
+	vs.fold(&isogate.Entry{Act: actViewSaved, Actor: "long", Detail: map[string]string{inView: "v", inViewQuery: strings.Repeat("x", maxViewQuery+1)}})
+	for i := range 2 * maxViews {
+		vs.fold(&isogate.Entry{Act: actViewSaved, Actor: fmt.Sprint(i), Detail: map[string]string{inView: "v"}})
+	}
+	if len(vs.kept) != maxViews || vs.of("long") != 0 {
+		t.Errorf("there are %d", len(vs.kept))
+	}
+	vs.fold(&isogate.Entry{Act: actViewRemoved, Of: "3"})
+	if len(vs.kept) != maxViews-1 {
+		t.Errorf("there are %d after one was removed", len(vs.kept))
+	}
+}
+
 // ATTACK: somebody removes, by its ID, a view that is another's own. THIS TEST
 // VERIFIES that they are told that it is not there, whoever they are.
 func TestAttackViewsOfOthers(t *testing.T) {

@@ -86,6 +86,15 @@ func (t *Tree) Find(path string) (Place, error) {
 	if i, ok := t.byPath[p.String()]; ok {
 		return t.places[i], nil
 	}
+	n, via := t.look(p)
+	place := t.place(n, via)
+	place.Path = p.String()
+	return place, nil
+}
+
+// look walks along a path that was read; via is the shape whose wildcard led to its
+// end, if one did.
+func (t *Tree) look(p Path) (*node, *shape) {
 	n := t.root
 	var via *shape
 	for _, seg := range p.segs {
@@ -110,9 +119,13 @@ func (t *Tree) Find(path string) (Place, error) {
 			n = to
 		}
 	}
-	place := t.place(n, via)
-	place.Path = p.String()
-	return place, nil
+	return n, via
+}
+
+// Names reports whether a line of the contract names the place that a path leads to.
+func (t *Tree) Names(p Path) bool {
+	n, _ := t.look(p)
+	return n.declared
 }
 
 // place describes a node; via is the shape whose wildcard led to it, if one did.

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"slices"
+	"sync"
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/payload"
@@ -17,6 +18,22 @@ type contract struct {
 	labels []isogate.Label // every label of the fields, sorted
 	used   bool            // by a transit
 	at     position        // of its name
+
+	apart sync.Once
+	alone []*payload.Tree // of each field by itself, for who said what; see lines
+}
+
+// lines are the fields compiled each by itself, in their order. They are made when first
+// asked for: only explanations need them.
+func (c *contract) lines() []*payload.Tree {
+	c.apart.Do(func() {
+		c.alone = make([]*payload.Tree, len(c.fields))
+		for i := range c.fields {
+			// What compiles with others compiles by itself.
+			c.alone[i], _ = payload.Compile([]payload.Spec{c.fields[i].spec})
+		}
+	})
+	return c.alone
 }
 
 // field is one line of a contract.

@@ -227,15 +227,24 @@ func (t *Transit) saidBy(field string, l isogate.Label) []string {
 		}
 	} else if t.contract != nil {
 		var lines []string
+		path, err := payload.ParsePath(name)
 		for i := range t.contract.fields {
 			f := &t.contract.fields[i]
 			if f.spec.Label != l {
 				continue
 			}
-			if alone, err := payload.Compile([]payload.Spec{f.spec}); err == nil {
-				if place, err := alone.Find(name); err == nil && place.Declared {
-					lines = append(lines, f.at.rule())
-				}
+			// A path of the contract itself may have wildcards; any other is of one value.
+			alone := t.contract.lines()[i]
+			if alone == nil {
+				continue
+			}
+			named := f.path == name || err == nil && alone.Names(path)
+			if !named && err != nil {
+				place, err := alone.Find(name)
+				named = err == nil && place.Declared
+			}
+			if named {
+				lines = append(lines, f.at.rule())
 			}
 		}
 		if lines != nil {
