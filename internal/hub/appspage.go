@@ -44,7 +44,7 @@ func (h *Hub) appsPage(v *visit) error {
 	if _, err := v.parameters(); err != nil {
 		return err
 	}
-	uses, known := v.clerk().lastUses(v.Context())
+	uses, known := v.clerk().lastUses(v.Context(), v.state.Parties()...)
 	var rows []appRow
 	for _, s := range Apps(v.state, v.now) {
 		row, since := appRow{Summary: s, Known: known}, time.Time{}
@@ -125,7 +125,7 @@ func (v *visit) showApp(status int, f filled) error {
 	if t, is := party.Transit(); is {
 		p.Transit = t
 	}
-	p.Uses, p.Known = k.lastUses(v.Context())
+	p.Uses, p.Known = k.lastUses(v.Context(), st)
 	if v.hub.open != nil {
 		p.Open = v.hub.open(party)
 	}

@@ -69,7 +69,7 @@ func (h *Hub) inbox(v *visit) error {
 	if err != nil {
 		return err
 	}
-	uses, known := v.clerk().lastUses(v.Context())
+	uses, known := v.clerk().lastUses(v.Context(), v.state.Parties()...)
 	p := inboxPage{Status: status, Party: party, Known: known, All: inboxPath(status, "")}
 	all := Consents(v.state, "", party, v.now)
 	for _, c := range all {

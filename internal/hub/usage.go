@@ -143,20 +143,22 @@ func (h *Hub) unknown(grant isogate.EntryID, err error) {
 	}
 }
 
-// lastUses is when each grant was last used, of those that ever were; false where
-// nobody knows.
-func (k clerk) lastUses(ctx context.Context) (map[isogate.EntryID]time.Time, bool) {
+// lastUses is when each grant of these parties was last used, of those that ever were;
+// false where nobody knows.
+func (k clerk) lastUses(ctx context.Context, of ...*consent.Standing) (map[isogate.EntryID]time.Time, bool) {
 	if k.hub.trail == nil {
 		return nil, false
 	}
-	groups, err := k.hub.trail.Tally(ctx, trail.Query{Kind: isogate.KindEgress, Decision: isogate.Released.String()}, trail.ByConsent)
+	var grants []isogate.EntryID
+	for _, st := range of {
+		for _, g := range st.Grants {
+			grants = append(grants, g.ID)
+		}
+	}
+	out, err := k.hub.trail.LastUses(ctx, grants)
 	if err != nil {
 		k.hub.unknown("", err)
 		return nil, false
-	}
-	out := map[isogate.EntryID]time.Time{}
-	for _, g := range groups {
-		out[isogate.EntryID(g.Key[0])] = g.Last
 	}
 	return out, true
 }
