@@ -146,26 +146,22 @@ func (h *Hub) unknown(grant isogate.EntryID, err error) {
 }
 
 // lastUses is when grants were last used: the zero time is never, and of one that is
-// not there nobody knows. They are asked for one by one, for a user's own actions are
-// consents too, and there may be thousands of those a day.
+// not there nobody knows.
 type lastUses map[isogate.EntryID]time.Time
 
-// maxAsked is of how many grants a page asks when they were last used.
-const maxAsked = 200
-
-// lastUses asks for the first maxAsked of these.
+// lastUses asks when these were last used.
 func (k clerk) lastUses(ctx context.Context, grants []isogate.EntryID) lastUses {
 	uses := lastUses{}
 	if k.hub.trail == nil {
 		return uses
 	}
-	for _, id := range grants[:min(len(grants), maxAsked)] {
-		c, err := k.hub.trail.Count(ctx, trail.Query{Kind: isogate.KindEgress, Consent: id, Decision: isogate.Released.String()})
-		if err != nil {
-			k.hub.unknown(id, err)
-			return uses
-		}
-		uses[id] = c.Last
+	used, err := k.hub.trail.LastUses(ctx, grants)
+	if err != nil {
+		k.hub.unknown("", err)
+		return uses
+	}
+	for _, id := range grants {
+		uses[id] = used[id]
 	}
 	return uses
 }
