@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,8 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/journal"
@@ -185,8 +189,12 @@ func (b *bench) hubJournal(ctx context.Context, dir string) (at string, is hubJo
 	if _, err := os.Stat(at); !errors.Is(err, fs.ErrNotExist) {
 		return "", is, fmt.Errorf("%s has a journal that was not finished; delete it", dir)
 	}
+	pack, err := hubPack(filepath.Join(dir, "pack"))
+	if err != nil {
+		return "", is, err
+	}
 	jctx, stop := context.WithCancel(ctx)
-	j, done, err := openJournal(jctx, at)
+	j, done, err := openHubJournal(jctx, dir)
 	stop()
 	if err != nil {
 		return "", is, err
@@ -195,11 +203,61 @@ func (b *bench) hubJournal(ctx context.Context, dir string) (at string, is hubJo
 		return "", is, err
 	}
 	began := time.Now()
-	if is, err = writeHubJournal(ctx, at, b.entries); err != nil {
+	if is, err = writeHubJournal(ctx, at, b.entries, pack.Plan().Digest); err != nil {
+		return "", is, err
+	}
+	if err := sealHubJournal(ctx, dir, uint64(b.entries)); err != nil {
 		return "", is, err
 	}
 	fmt.Fprintf(os.Stderr, "hub: %d entries written in %v\n", b.entries, time.Since(began).Round(time.Second))
 	return at, is, os.WriteFile(note, fmt.Appendf(nil, "%d %s %s %d\n", b.entries, is.grant, is.user, is.rows), 0o600)
+}
+
+// openHubJournal opens the journal in a directory with the key beside it, which is made if
+// there is none.
+func openHubJournal(ctx context.Context, dir string) (*journal.Journal, <-chan error, error) {
+	file := filepath.Join(dir, "journal.key")
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		skey, vkey, failed := note.GenerateKey(rand.Reader, "bench.example/journal")
+		if failed != nil {
+			return nil, nil, failed
+		}
+		text = []byte(skey + "\n" + vkey)
+		if err = os.MkdirAll(dir, 0o700); err == nil {
+			err = os.WriteFile(file, text, 0o600)
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	skey, vkey, _ := strings.Cut(string(text), "\n")
+	signer, err := note.NewSigner(skey)
+	if err != nil {
+		return nil, nil, err
+	}
+	j, err := journal.Open(ctx, journal.Config{Dir: filepath.Join(dir, "journal"), Tenant: "bench", Signer: signer, Verifier: vkey, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)), MaxAge: 24 * time.Hour})
+	if err != nil {
+		return nil, nil, err
+	}
+	done := make(chan error, 1)
+	go func() { done <- j.Run(ctx) }()
+	return j, done, nil
+}
+
+// sealHubJournal brings the first n entries into the Merkle log.
+func sealHubJournal(ctx context.Context, dir string, n uint64) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	began := time.Now()
+	j, done, err := openHubJournal(ctx, dir)
+	if err != nil {
+		return err
+	}
+	err = sealed(ctx, j, n-1)
+	fmt.Fprintf(os.Stderr, "hub: sealed in %v\n", time.Since(began).Round(time.Second))
+	stop()
+	return errors.Join(err, <-done, j.Close())
 }
 
 // buildTrail builds the trail at full speed, and says how many entries it read per second.

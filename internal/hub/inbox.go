@@ -143,8 +143,9 @@ func (v *visit) whenUsed(rows []inboxRow) {
 
 func (v *visit) inboxRow(c Consent) inboxRow {
 	st := v.state.Party(c.Party)
-	row := inboxRow{Consent: c, Name: consent.Shown(st.Manifest.Name), Widens: len(st.Rows(v.now)) > 0}
+	row := inboxRow{Consent: c, Name: consent.Shown(st.Manifest.Name)}
 	if c.Kind == KindRequest {
+		row.Widens = len(st.Rows(v.now)) > 0
 		r, _ := v.state.Request(c.ID)
 		for _, asked := range r.Rows {
 			for _, risk := range consent.RisksOf(asked) {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +71,17 @@ func (l *leftTrail) Count(_ context.Context, q trail.Query) (trail.Count, error)
 
 func (l *leftTrail) Tally(_ context.Context, _ trail.Query, by ...trail.By) ([]trail.Group, error) {
 	return l.tally[by[0]], l.err
+}
+
+// LastUses are those of the groups that a test made up by consent.
+func (l *leftTrail) LastUses(_ context.Context, consents []isogate.EntryID) (map[isogate.EntryID]time.Time, error) {
+	out := map[isogate.EntryID]time.Time{}
+	for _, g := range l.tally[trail.ByConsent] {
+		if id := isogate.EntryID(g.Key[0]); slices.Contains(consents, id) {
+			out[id] = g.Last
+		}
+	}
+	return out, l.err
 }
 
 func (l *leftTrail) Facets(context.Context, trail.Query) (trail.Facets, error) {

@@ -38,7 +38,7 @@ CREATE TABLE block (
 	shapes BLOB NOT NULL, digest BLOB NOT NULL
 ) STRICT;
 -- What the blocks of a day that is over have altogether, and what those rows have that are of one consent.
-CREATE TABLE day (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, digest BLOB NOT NULL) STRICT;
+CREATE TABLE day (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, digest BLOB NOT NULL, hours BLOB NOT NULL) STRICT;
 CREATE TABLE used (consent TEXT NOT NULL, day INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (consent, day)) STRICT, WITHOUT ROWID;
 CREATE INDEX used_day ON used (day);
 -- And the rows themselves, column by column.
