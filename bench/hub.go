@@ -147,7 +147,7 @@ func hubAsks(is hubJournal) []hubAsk {
 		find("handling", trail.Query{Handling: "persisted"}),
 		find("decision", trail.Query{Decision: "refused"}),
 		find("rule", trail.Query{Rule: "transits/transit-07.yaml:11"}),
-		find("pack", trail.Query{Pack: fmt.Sprintf("sha256:%064x", 6)}),
+		find("pack", trail.Query{Pack: is.digest}),
 		find("an administrator's consent", trail.Query{Consent: is.grant}),
 		find("a user's consent", trail.Query{Consent: is.user}),
 		find("text that much has", trail.Query{Text: "contact"}),
@@ -178,20 +178,21 @@ func hubAsks(is hubJournal) []hubAsk {
 // hubJournal makes the journal, or finds the one that was kept.
 func (b *bench) hubJournal(ctx context.Context, dir string) (at string, is hubJournal, err error) {
 	at = filepath.Join(dir, "journal")
+	pack, err := hubPack(filepath.Join(dir, "pack"))
+	if err != nil {
+		return "", is, err
+	}
+	is.digest = pack.Plan().Digest
 	note := filepath.Join(dir, "journal.txt")
 	if src, err := os.ReadFile(note); err == nil {
 		var n int
-		if _, err := fmt.Sscanf(string(src), "%d %s %s %d", &n, &is.grant, &is.user, &is.rows); err == nil && n == b.entries {
+		if _, err := fmt.Sscanf(string(src), "%d %s %s %d %d", &n, &is.grant, &is.user, &is.rows, &is.users); err == nil && n == b.entries {
 			return at, is, nil
 		}
 		return "", is, fmt.Errorf("%s has a journal of another length; delete it, or ask for as many entries", dir)
 	}
 	if _, err := os.Stat(at); !errors.Is(err, fs.ErrNotExist) {
 		return "", is, fmt.Errorf("%s has a journal that was not finished; delete it", dir)
-	}
-	pack, err := hubPack(filepath.Join(dir, "pack"))
-	if err != nil {
-		return "", is, err
 	}
 	jctx, stop := context.WithCancel(ctx)
 	j, done, err := openHubJournal(jctx, dir)
@@ -203,14 +204,14 @@ func (b *bench) hubJournal(ctx context.Context, dir string) (at string, is hubJo
 		return "", is, err
 	}
 	began := time.Now()
-	if is, err = writeHubJournal(ctx, at, b.entries, pack.Plan().Digest); err != nil {
-		return "", is, err
-	}
-	if err := sealHubJournal(ctx, dir, uint64(b.entries)); err != nil {
+	if is, err = writeHubJournal(ctx, at, b.entries, is.digest); err != nil {
 		return "", is, err
 	}
 	fmt.Fprintf(os.Stderr, "hub: %d entries written in %v\n", b.entries, time.Since(began).Round(time.Second))
-	return at, is, os.WriteFile(note, fmt.Appendf(nil, "%d %s %s %d\n", b.entries, is.grant, is.user, is.rows), 0o600)
+	if err := sealHubJournal(ctx, dir, uint64(b.entries)); err != nil {
+		return "", is, err
+	}
+	return at, is, os.WriteFile(note, fmt.Appendf(nil, "%d %s %s %d %d\n", b.entries, is.grant, is.user, is.rows, is.users), 0o600)
 }
 
 // openHubJournal opens the journal in a directory with the key beside it, which is made if

@@ -53,6 +53,9 @@ type hubJournal struct {
 	grant isogate.EntryID // of an administrator, of hubGranted, used for thirty days
 	user  isogate.EntryID // of a user, used for an hour
 	rows  int
+	users int // how many consents users gave
+
+	digest string // of the pack in force
 }
 
 type hubWriter struct {
@@ -68,9 +71,8 @@ type hubWriter struct {
 	streams []hubOpen // those of them that were streamed
 	grants  []isogate.EntryID
 	users   []isogate.EntryID
-	pack    int    // the version that was loaded last
-	digest  string // of the last version
-	idles   int    // how many idle apps there are
+	pack    int // the version that was loaded last
+	idles   int // how many idle apps there are
 	is      hubJournal
 	scratch []byte
 }
@@ -92,7 +94,7 @@ func writeHubJournal(ctx context.Context, dir string, n int, digest string) (hub
 	}
 	defer func() { _ = db.Close() }()
 	db.SetMaxOpenConns(1)
-	w := &hubWriter{r: rand.New(rand.NewPCG(10, 1)), grants: make([]isogate.EntryID, len(hubParties)), digest: digest}
+	w := &hubWriter{r: rand.New(rand.NewPCG(10, 1)), grants: make([]isogate.EntryID, len(hubParties)), is: hubJournal{digest: digest}}
 	moulds := hubMoulds(w.r, digest)
 	begin := hubEnd.Add(-hubDays * 24 * time.Hour)
 	weights := hubWeights()
@@ -170,7 +172,7 @@ func (w *hubWriter) hour(ctx context.Context, moulds []mould, at time.Time, n, h
 	}
 	if w.pack != pack+1 && n > 2 {
 		w.pack = pack + 1
-		w.loaded(at, hubDigest(pack, w.digest), w.pack)
+		w.loaded(at, hubDigest(pack, w.is.digest), w.pack)
 	}
 	if w.idles < hubIdle && n > 40 {
 		w.idle(at, w.idles)
@@ -180,6 +182,7 @@ func (w *hubWriter) hour(ctx context.Context, moulds []mould, at time.Time, n, h
 	for range max(3, n/40) { // users who act in this hour: thousands a day
 		if w.seq < until {
 			w.users = append(w.users, w.user(at))
+			w.is.users++
 		}
 	}
 	if len(w.users) > 0 && h == hubDays*24/2 {

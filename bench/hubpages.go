@@ -20,14 +20,13 @@ import (
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/journal"
-	"github.com/isogate/isogate/internal/policy"
 )
 
 // hubPage is an address of the Hub that somebody asks for.
 type hubPage struct{ what, path string }
 
 // hubPageTimes is how often each is asked for, one after the other.
-var hubPageTimes = map[bool]int{true: 5, false: 30}[os.Getenv("DBG") != ""]
+const hubPageTimes = 30
 
 // hubPagesQuestion: how long does the Hub take for each of its pages, over a journal of millions
 // of entries?
@@ -54,19 +53,13 @@ func hubPagesQuestion(ctx context.Context, b *bench, r *report) error {
 	}
 	defer h.stop()
 	ready := time.Since(h.began)
-	pages, err := h.pages(ctx, dir, is)
+	pages, err := h.pages(ctx, is)
 	if err != nil {
 		return err
 	}
 	var table [][]string
-	var worst time.Duration
-	var worstOf string
-	over := 0
+	worst := map[bool]hubWorst{}
 	for _, p := range pages {
-		if _, err := h.ask(ctx, p.path); err != nil && os.Getenv("DBG") != "" {
-			fmt.Fprintln(os.Stderr, p.path, err)
-			continue
-		}
 		took := make([]time.Duration, hubPageTimes)
 		size := 0
 		for i := range took {
@@ -79,23 +72,29 @@ func hubPagesQuestion(ctx context.Context, b *bench, r *report) error {
 		first := took[0]
 		slices.Sort(took)
 		p50, p95, most := took[len(took)/2], took[len(took)*95/100], took[len(took)-1]
-		if p95 > worst {
-			worst, worstOf = p95, p.what
-		}
-		if p95 > hubBudget {
-			over++
+		if of := strings.HasPrefix(p.what, "API: "); p95 > worst[of].took {
+			worst[of] = hubWorst{p95, p.what}
 		}
 		table = append(table, []string{p.what, millis(p50), millis(p95), millis(most), millis(first), fmt.Sprintf("%d KiB", (size+1023)/1024)})
 	}
 	r.say("## The Hub's pages, over %s entries", thousands(b.entries))
 	r.say("A Hub over a journal of %s entries of %d days, %s of them rows (the rest say how releases ended), sealed; its ledger, its trail and a pack, asked over HTTP on loopback by another process, for each address %d times in a row. "+
-		"The journal has some thousand grants of administrators and a thousand consents of users a day for each 360,000 entries. First is the first of them. "+
-		"The process answers all of this %.1f s after it was started with the files of its journal and its trail taken out of the page cache: it reads every consent of the journal and the trail's dictionary.",
-		thousands(b.entries), hubDays, thousands(is.rows), hubPageTimes, ready.Seconds())
+		"%s grants of administrators are in force, and users gave %s consents, %s a day. First is the first of those times. "+
+		"The process answers %.1f s after its start, with the files of journal and trail taken out of the page cache before: it reads every consent of the journal, and what the trail has for each day.",
+		thousands(b.entries), hubDays, thousands(is.rows), hubPageTimes, thousands(hubIdle*hubIdleRows+len(hubParties)), thousands(is.users), thousands(is.users/hubDays), ready.Seconds())
 	r.table([]string{"page", "p50", "p95", "max", "first", "bytes"}, table)
-	r.budget("Hub: any page over 10 million entries, any filter, p95", "≤ 300 ms", worst <= hubBudget, fmt.Sprintf("%s (%s); %d of %d over it", millis(worst), worstOf, over, len(pages)))
+	r.budget("Hub: any page over 10 million entries, any filter, p95", "≤ 300 ms", worst[false].took <= hubBudget, worst[false].String())
+	r.budget("Hub: any call of its API, p95", "≤ 300 ms", worst[true].took <= hubBudget, worst[true].String())
 	return nil
 }
+
+// hubWorst is what took longest.
+type hubWorst struct {
+	took time.Duration
+	what string
+}
+
+func (w hubWorst) String() string { return millis(w.took) + " (" + w.what + ")" }
 
 // hubTrail builds the trail as far as it is not built.
 func hubTrail(ctx context.Context, dir string) error {
@@ -202,12 +201,7 @@ func (h *hubProcess) get(ctx context.Context, path string) ([]byte, error) {
 var hubOlderRE = regexp.MustCompile(`href="(/explore\?[^"]*after=[^"]*)"`)
 
 // pages are all that is asked for.
-func (h *hubProcess) pages(ctx context.Context, dir string, is hubJournal) (all []hubPage, err error) {
-	pack, err := policy.Load(filepath.Join(dir, "pack"))
-	if err != nil {
-		return nil, err
-	}
-	digest := pack.Plan().Digest
+func (h *hubProcess) pages(ctx context.Context, is hubJournal) (all []hubPage, err error) {
 	add := func(what, path string) { all = append(all, hubPage{what, path}) }
 	for _, span := range []string{"day", "week", "month"} {
 		add("overview, "+span, "/?span="+span)
@@ -239,7 +233,7 @@ func (h *hubProcess) pages(ctx context.Context, dir string, is hubJournal) (all 
 		{"transit", "transit-00"}, {"transit", "transit-11"}, {"destination", "destination-0"}, {"destination", "destination-7"}, {"destination", "api2.vendor-39.example"},
 		{"label", "personal.**"}, {"label", "billing.amount"}, {"label", "unclassified"}, {"path", "part0.field0"}, {"path", "email"}, {"action", "allow"}, {"action", "hash"},
 		{"handling", "persisted"}, {"handling", "temporary"}, {"decision", "released"}, {"decision", "refused"}, {"rule", "transits/transit-01.yaml:11"}, {"rule", "transits/transit-11.yaml:20"},
-		{"pack", digest}, {"pack", hubDigest(0, "")}, {"consent", string(is.grant)}, {"consent", string(is.user)}, {"open", "no"},
+		{"pack", is.digest}, {"pack", hubDigest(0, "")}, {"consent", string(is.grant)}, {"consent", string(is.user)}, {"open", "no"},
 		{"kind", "egress"}, {"kind", "consent"}, {"kind", "landing"}, {"kind", "admin"}, {"kind", "update"}, {"q", "contact"}, {"q", "vendor-39"}, {"q", "xyzzy"},
 	} {
 		explore(f[0]+"="+short(f[1]), f[0], f[1])
@@ -285,8 +279,8 @@ func (h *hubProcess) pages(ctx context.Context, dir string, is hubJournal) (all 
 		}
 	}
 	add("policies", "/policies")
-	add("the pack in force", "/policies/"+digest)
-	add("a transit of it", "/policies/"+digest+"/transits/transit-01")
+	add("the pack in force", "/policies/"+is.digest)
+	add("a transit of it", "/policies/"+is.digest+"/transits/transit-01")
 	add("health", "/health")
 	add("outside", "/outside")
 	add("people", "/people")

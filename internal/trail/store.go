@@ -19,7 +19,7 @@ const (
 	fileName = "trail.db"
 	// application identifies the file: "ISOT". A file of another format is thrown away.
 	application = 0x49534F54
-	format      = 2
+	format      = 3
 )
 
 // tables are made anew with each format: there is nothing to migrate, for everything is
@@ -44,7 +44,7 @@ CREATE INDEX used_day ON used (day);
 -- And the rows themselves, column by column.
 CREATE TABLE rows (block INTEGER PRIMARY KEY, columns BLOB NOT NULL) STRICT;
 PRAGMA application_id = 1230196564;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 `
 
 // position is what is written, up to which entry.
