@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,9 +62,6 @@ func (l *leftTrail) Usage(_ context.Context, q trail.Query) (trail.Usage, error)
 }
 
 func (l *leftTrail) Count(_ context.Context, q trail.Query) (trail.Count, error) {
-	if q.Consent != "" {
-		return trail.Count{Last: l.uses[q.Consent]}, l.err
-	}
 	return l.count, l.err
 }
 
@@ -73,12 +69,11 @@ func (l *leftTrail) Tally(_ context.Context, _ trail.Query, by ...trail.By) ([]t
 	return l.tally[by[0]], l.err
 }
 
-// LastUses are those of the groups that a test made up by consent.
 func (l *leftTrail) LastUses(_ context.Context, consents []isogate.EntryID) (map[isogate.EntryID]time.Time, error) {
 	out := map[isogate.EntryID]time.Time{}
-	for _, g := range l.tally[trail.ByConsent] {
-		if id := isogate.EntryID(g.Key[0]); slices.Contains(consents, id) {
-			out[id] = g.Last
+	for _, id := range consents {
+		if last, ok := l.uses[id]; ok {
+			out[id] = last
 		}
 	}
 	return out, l.err
