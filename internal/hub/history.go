@@ -132,8 +132,18 @@ func newestFirst(lines []actLine) []actLine {
 	return slices.CompactFunc(lines, func(a, b actLine) bool { return a.Seq == b.Seq })
 }
 
+// deliberate are the acts of administrators and of who asks them: all but those of
+// users, of which there may be thousands a day.
+var deliberate = func() (names []string) {
+	for w := consent.Declared; w < consent.Given; w++ {
+		names = append(names, w.String())
+	}
+	return names
+}()
+
 // acts reads acts from the journal.
 func (k clerk) acts(ctx context.Context, q trail.Query, want func(*consent.Act) bool) (lines []actLine, err error) {
+	q.Acts = deliberate
 	page, err := k.hub.trail.List(ctx, q, trail.Paging{Limit: trail.MaxLimit})
 	if err != nil {
 		if !errors.Is(err, trail.ErrBehind) {
