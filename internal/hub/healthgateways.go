@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/isogate/isogate"
+	"github.com/isogate/isogate/internal/trail"
 )
 
 // gateways are those that have said in the journal what they judge by, by the newest
@@ -15,7 +16,7 @@ import (
 //
 // promise: P10
 func (h *Hub) gateways(ctx context.Context) ([]GatewayStanding, error) {
-	rows, err := h.newest.packs.list(ctx, h.trail, isogate.KindPack)
+	rows, err := h.newest.packs.list(ctx, h.trail, trail.Query{Kind: isogate.KindPack})
 	if err != nil {
 		return nil, err
 	}
@@ -54,11 +55,11 @@ func order(a, b bool) int {
 // keyAge finds since when the primary key mints: the oldest entry that names it as
 // the primary, of those looked at. Gateways name it with the pack that they judge by.
 func (h *Hub) keyAge(ctx context.Context, k *KeyStanding) error {
-	packs, err := h.newest.packs.list(ctx, h.trail, isogate.KindPack)
+	packs, err := h.newest.packs.list(ctx, h.trail, trail.Query{Kind: isogate.KindPack})
 	if err != nil {
 		return err
 	}
-	keys, err := h.newest.keys.list(ctx, h.trail, isogate.KindKey)
+	keys, err := h.newest.keys.list(ctx, h.trail, trail.Query{Kind: isogate.KindKey})
 	if err != nil {
 		return err
 	}

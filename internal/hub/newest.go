@@ -5,13 +5,12 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/trail"
 )
 
 // newest are the newest entries of a kind that has few, kept from one page to the
 // next, so that what came before is not looked for again in a journal of millions.
-// The zero value has none yet.
+// Each is asked with one query alone. The zero value has none yet.
 type newest struct {
 	mu   sync.Mutex
 	next uint64      // the first seq that was not looked at; 0 before the first look
@@ -19,17 +18,16 @@ type newest struct {
 }
 
 // newests are those that pages ask for.
-type newests struct{ packs, keys newest }
+type newests struct{ packs, keys, acts newest }
 
 // maxLookedAt is how many of the newest entries of a kind are looked at.
 const maxLookedAt = trail.MaxLimit
 
-// list is the newest entries of a kind, newest first. Nobody changes what it returns.
-func (n *newest) list(ctx context.Context, t Trail, kind isogate.EntryKind) ([]trail.Row, error) {
+// list is the newest entries that a query selects, newest first. Nobody changes what it returns.
+func (n *newest) list(ctx context.Context, t Trail, q trail.Query) ([]trail.Row, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	next := t.Standing().Next
-	q := trail.Query{Kind: kind}
 	if n.next > 0 && next >= n.next { // else the trail begins anew
 		from := n.next
 		page, err := t.List(ctx, q, trail.Paging{From: &from, Limit: maxLookedAt})

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,7 +86,7 @@ func (l *leftTrail) Facets(context.Context, trail.Query) (trail.Facets, error) {
 
 func (l *leftTrail) Standing() trail.Standing { return trail.Standing{At: time.Now()} }
 
-func (l *leftTrail) List(_ context.Context, q trail.Query, _ trail.Paging) (trail.Page, error) {
+func (l *leftTrail) List(_ context.Context, q trail.Query, paging trail.Paging) (trail.Page, error) {
 	l.journal.mu.Lock()
 	defer l.journal.mu.Unlock()
 	var p trail.Page
@@ -93,6 +94,10 @@ func (l *leftTrail) List(_ context.Context, q trail.Query, _ trail.Paging) (trai
 		if e := l.journal.entries[i]; (q.Kind == "" || e.Kind == q.Kind) && (q.Consent == "" || e.Consent == q.Consent || e.ID == q.Consent) {
 			p.Rows = append(p.Rows, trail.Row{Entry: e})
 		}
+	}
+	if paging.From != nil {
+		slices.Reverse(p.Rows)
+		p.Rows = slices.DeleteFunc(p.Rows, func(r trail.Row) bool { return r.Entry.Seq < *paging.From })
 	}
 	return p, l.err
 }
