@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,8 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/journal"
@@ -143,7 +147,7 @@ func hubAsks(is hubJournal) []hubAsk {
 		find("handling", trail.Query{Handling: "persisted"}),
 		find("decision", trail.Query{Decision: "refused"}),
 		find("rule", trail.Query{Rule: "transits/transit-07.yaml:11"}),
-		find("pack", trail.Query{Pack: fmt.Sprintf("sha256:%064x", 6)}),
+		find("pack", trail.Query{Pack: is.digest}),
 		find("an administrator's consent", trail.Query{Consent: is.grant}),
 		find("a user's consent", trail.Query{Consent: is.user}),
 		find("text that much has", trail.Query{Text: "contact"}),
@@ -174,10 +178,15 @@ func hubAsks(is hubJournal) []hubAsk {
 // hubJournal makes the journal, or finds the one that was kept.
 func (b *bench) hubJournal(ctx context.Context, dir string) (at string, is hubJournal, err error) {
 	at = filepath.Join(dir, "journal")
+	pack, err := hubPack(filepath.Join(dir, "pack"))
+	if err != nil {
+		return "", is, err
+	}
+	is.digest = pack.Plan().Digest
 	note := filepath.Join(dir, "journal.txt")
 	if src, err := os.ReadFile(note); err == nil {
 		var n int
-		if _, err := fmt.Sscanf(string(src), "%d %s %s %d", &n, &is.grant, &is.user, &is.rows); err == nil && n == b.entries {
+		if _, err := fmt.Sscanf(string(src), "%d %s %s %d %d", &n, &is.grant, &is.user, &is.rows, &is.users); err == nil && n == b.entries {
 			return at, is, nil
 		}
 		return "", is, fmt.Errorf("%s has a journal of another length; delete it, or ask for as many entries", dir)
@@ -186,7 +195,7 @@ func (b *bench) hubJournal(ctx context.Context, dir string) (at string, is hubJo
 		return "", is, fmt.Errorf("%s has a journal that was not finished; delete it", dir)
 	}
 	jctx, stop := context.WithCancel(ctx)
-	j, done, err := openJournal(jctx, at)
+	j, done, err := openHubJournal(jctx, dir)
 	stop()
 	if err != nil {
 		return "", is, err
@@ -195,11 +204,61 @@ func (b *bench) hubJournal(ctx context.Context, dir string) (at string, is hubJo
 		return "", is, err
 	}
 	began := time.Now()
-	if is, err = writeHubJournal(ctx, at, b.entries); err != nil {
+	if is, err = writeHubJournal(ctx, at, b.entries, is.digest); err != nil {
 		return "", is, err
 	}
 	fmt.Fprintf(os.Stderr, "hub: %d entries written in %v\n", b.entries, time.Since(began).Round(time.Second))
-	return at, is, os.WriteFile(note, fmt.Appendf(nil, "%d %s %s %d\n", b.entries, is.grant, is.user, is.rows), 0o600)
+	if err := sealHubJournal(ctx, dir, uint64(b.entries)); err != nil {
+		return "", is, err
+	}
+	return at, is, os.WriteFile(note, fmt.Appendf(nil, "%d %s %s %d %d\n", b.entries, is.grant, is.user, is.rows, is.users), 0o600)
+}
+
+// openHubJournal opens the journal in a directory with the key beside it, which is made if
+// there is none.
+func openHubJournal(ctx context.Context, dir string) (*journal.Journal, <-chan error, error) {
+	file := filepath.Join(dir, "journal.key")
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		skey, vkey, failed := note.GenerateKey(rand.Reader, "bench.example/journal")
+		if failed != nil {
+			return nil, nil, failed
+		}
+		text = []byte(skey + "\n" + vkey)
+		if err = os.MkdirAll(dir, 0o700); err == nil {
+			err = os.WriteFile(file, text, 0o600)
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	skey, vkey, _ := strings.Cut(string(text), "\n")
+	signer, err := note.NewSigner(skey)
+	if err != nil {
+		return nil, nil, err
+	}
+	j, err := journal.Open(ctx, journal.Config{Dir: filepath.Join(dir, "journal"), Tenant: "bench", Signer: signer, Verifier: vkey, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)), MaxAge: 24 * time.Hour})
+	if err != nil {
+		return nil, nil, err
+	}
+	done := make(chan error, 1)
+	go func() { done <- j.Run(ctx) }()
+	return j, done, nil
+}
+
+// sealHubJournal brings the first n entries into the Merkle log.
+func sealHubJournal(ctx context.Context, dir string, n uint64) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	began := time.Now()
+	j, done, err := openHubJournal(ctx, dir)
+	if err != nil {
+		return err
+	}
+	err = sealed(ctx, j, n-1)
+	fmt.Fprintf(os.Stderr, "hub: sealed in %v\n", time.Since(began).Round(time.Second))
+	stop()
+	return errors.Join(err, <-done, j.Close())
 }
 
 // buildTrail builds the trail at full speed, and says how many entries it read per second.

@@ -27,6 +27,9 @@ import (
 // length, and is written straight into the journal's database, unsealed: what is measured over it
 // reads rows.
 
+// hubGranted is the party whose grant is looked at: a transit that much leaves by.
+const hubGranted = 1
+
 // hubDays is how long the journal goes back from hubEnd.
 const hubDays = 90
 
@@ -47,9 +50,12 @@ type mould struct {
 
 // hubJournal is what is known of such a journal.
 type hubJournal struct {
-	grant isogate.EntryID // of an administrator, used for thirty days
+	grant isogate.EntryID // of an administrator, of hubGranted, used for thirty days
 	user  isogate.EntryID // of a user, used for an hour
 	rows  int
+	users int // how many consents users gave
+
+	digest string // of the pack in force
 }
 
 type hubWriter struct {
@@ -65,6 +71,8 @@ type hubWriter struct {
 	streams []hubOpen // those of them that were streamed
 	grants  []isogate.EntryID
 	users   []isogate.EntryID
+	pack    int // the version that was loaded last
+	idles   int // how many idle apps there are
 	is      hubJournal
 	scratch []byte
 }
@@ -78,7 +86,7 @@ type hubOpen struct {
 const hubRowsAtOnce = 64
 
 // writeHubJournal fills an empty journal in dir with n entries.
-func writeHubJournal(ctx context.Context, dir string, n int) (hubJournal, error) {
+func writeHubJournal(ctx context.Context, dir string, n int, digest string) (hubJournal, error) {
 	q := url.Values{"_pragma": {"journal_mode(OFF)", "synchronous(OFF)", "cache_size(-65536)"}}
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: filepath.Join(dir, "journal.db"), RawQuery: q.Encode()}).String())
 	if err != nil {
@@ -86,8 +94,8 @@ func writeHubJournal(ctx context.Context, dir string, n int) (hubJournal, error)
 	}
 	defer func() { _ = db.Close() }()
 	db.SetMaxOpenConns(1)
-	w := &hubWriter{r: rand.New(rand.NewPCG(10, 1)), grants: make([]isogate.EntryID, 52)}
-	moulds := hubMoulds(w.r)
+	w := &hubWriter{r: rand.New(rand.NewPCG(10, 1)), grants: make([]isogate.EntryID, len(hubParties)), is: hubJournal{digest: digest}}
+	moulds := hubMoulds(w.r, digest)
 	begin := hubEnd.Add(-hubDays * 24 * time.Hour)
 	weights := hubWeights()
 	total := 0
@@ -158,20 +166,23 @@ func (w *hubWriter) hour(ctx context.Context, moulds []mould, at time.Time, n, h
 		}
 	}
 	until := w.seq + n
-	if h%24 == 8 && h/24%30 == 0 { // administrators renew what their apps and transits may
-		for party := range w.grants {
-			if w.seq < until {
-				w.grants[party] = w.other(at, "consent", fmt.Sprintf(`"act":"granted","actor":"ada","detail":{"party":"p%d"}`, party))
-			}
-		}
-		if w.is.grant == "" || h/24 == 60 {
-			w.is.grant = w.grants[0]
-		}
+	if h%24 == 8 && h/24%30 == 0 && n > 4*len(w.grants) { // administrators renew what their apps and transits may
+		w.renew(at)
+		w.is.grant = w.grants[hubGranted]
+	}
+	if w.pack != pack+1 && n > 2 {
+		w.pack = pack + 1
+		w.loaded(at, hubDigest(pack, w.is.digest), w.pack)
+	}
+	if w.idles < hubIdle && n > 40 {
+		w.idle(at, w.idles)
+		w.idles++
 	}
 	w.users = w.users[:0]
-	for range 3 { // users who act in this hour: some six thousand altogether
+	for range max(3, n/40) { // users who act in this hour: thousands a day
 		if w.seq < until {
-			w.users = append(w.users, w.other(at, "consent", `"act":"given","actor":"product/help-center"`))
+			w.users = append(w.users, w.user(at))
+			w.is.users++
 		}
 	}
 	if len(w.users) > 0 && h == hubDays*24/2 {
@@ -370,20 +381,29 @@ func (w *hubWriter) flush(ctx context.Context) error {
 // hubPacks is how many versions of the pack there were.
 const hubPacks = 6
 
-var hubLabels = []string{"personal.contact.email", "personal.contact.phone", "personal.name.display", "personal.location.city", "identifier.user.account_id",
-	"identifier.correlation.request_id", "ugc.title", "ugc.body", "system.metadata", "system.version", "financial.invoice.amount", "security.secret.token", "unclassified"}
+// hubDigest is that of a version; only the last of them is a pack.
+func hubDigest(pack int, last string) string {
+	if pack == hubPacks-1 {
+		return last
+	}
+	return fmt.Sprintf("sha256:%064x", pack+1)
+}
+
+var hubPurposes = []string{"support", "billing", "observability", "analytics", "ecosystem", "identity"}
+
+var hubLabels = []string{"personal.contact.email", "personal.contact.phone", "personal.name.display", "personal.location.country", "identifier.user.account_id",
+	"identifier.correlation.request_id", "ugc.title", "ugc.body", "system.metadata", "system.version", "billing.amount", "security.secret.token", "unclassified"}
 
 // hubMoulds are some two hundred different entries for each version of the pack, of which
 // a fifth make almost all.
-func hubMoulds(r *rand.Rand) (all []mould) {
-	purposes := []string{"support", "billing", "observability", "telemetry", "email", "identity"}
+func hubMoulds(r *rand.Rand, last string) (all []mould) {
 	for pack := range hubPacks {
-		digest := fmt.Sprintf("sha256:%064x", pack+1)
-		for t := range 12 {
+		digest := hubDigest(pack, last)
+		for t := range hubTransits {
 			name := fmt.Sprintf("transit-%02d", t)
 			for variant := range 6 {
 				path := []string{"/v1/sessions", "/v1/users/{accountId}/tickets", "/v2/events"}[variant%3]
-				e := isogate.Entry{Source: isogate.Source(fmt.Sprintf("product/service-%d", t%5)), Purpose: purposes[t%len(purposes)], Transit: isogate.Transit(name),
+				e := isogate.Entry{Source: isogate.Source(fmt.Sprintf("product/service-%d", t%5)), Purpose: hubPurposes[t%len(hubPurposes)], Transit: isogate.Transit(name),
 					Destination: isogate.Destination(fmt.Sprintf("destination-%d", t%8)), Method: pickOne(r, "POST", "PUT", "GET"), URL: path, Pack: digest}
 				for f := range 4 + t%9 {
 					if variant > 0 && r.IntN(4) == 0 {
@@ -412,7 +432,7 @@ func hubMoulds(r *rand.Rand) (all []mould) {
 				all = append(all, m)
 			}
 		}
-		for a := range 40 {
+		for a := range hubApps {
 			for variant := range 3 {
 				host := fmt.Sprintf("api%d.vendor-%d.example", variant, a)
 				e := isogate.Entry{Source: isogate.Source(fmt.Sprintf("app/app-%02d", a)), Purpose: "app", Remote: host, Destination: "apps", Method: "CONNECT", URL: host, Pack: digest, Streamed: true}
@@ -422,7 +442,7 @@ func hubMoulds(r *rand.Rand) (all []mould) {
 						{Path: "email", Label: "personal.contact.email", Action: isogate.Token, Rule: "transits/apps.yaml:9", Handling: "persisted", N: 1}}
 				}
 				m := made(&e, pack)
-				m.party = 12 + a
+				m.party = hubTransits + a
 				m.weight = 1 + 20/(1+a)
 				all = append(all, m)
 			}

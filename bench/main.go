@@ -44,6 +44,7 @@ var questions = []question{
 	{"revoke", revokeQuestion},
 	{"seen", seenQuestion},
 	{"hub", hubQuestion},
+	{"hubpages", hubPagesQuestion},
 }
 
 // bench is how to measure.

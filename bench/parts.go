@@ -39,6 +39,7 @@ func init() { // breaks the circle main → parts → flag sets → main
 		"push":         pushPart,
 		"hold":         holdPart,
 		"vault":        vaultPart,
+		"hubserve":     hubServePart,
 	}
 }
 

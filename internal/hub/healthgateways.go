@@ -10,21 +10,18 @@ import (
 	"github.com/isogate/isogate/internal/trail"
 )
 
-// maxLookedAt is how many of the newest entries of a kind are looked at.
-const maxLookedAt = trail.MaxLimit
-
 // gateways are those that have said in the journal what they judge by, by the newest
 // entry of each. Those that were started before gateways gave their names share one
 // without a name.
 //
 // promise: P10
 func (h *Hub) gateways(ctx context.Context) ([]GatewayStanding, error) {
-	page, err := h.trail.List(ctx, trail.Query{Kind: isogate.KindPack}, trail.Paging{Limit: maxLookedAt})
+	rows, err := h.newest.packs.list(ctx, h.trail, trail.Query{Kind: isogate.KindPack})
 	if err != nil {
 		return nil, err
 	}
 	out, seen := []GatewayStanding{}, map[string]bool{}
-	for _, row := range page.Rows {
+	for _, row := range rows {
 		e := row.Entry
 		name := e.Detail["gateway"]
 		if row.Unreadable || seen[name] || !slices.Contains([]string{packLoaded, packRefused, gatewayStopped}, e.Act) {
@@ -58,15 +55,17 @@ func order(a, b bool) int {
 // keyAge finds since when the primary key mints: the oldest entry that names it as
 // the primary, of those looked at. Gateways name it with the pack that they judge by.
 func (h *Hub) keyAge(ctx context.Context, k *KeyStanding) error {
-	for _, kind := range []isogate.EntryKind{isogate.KindKey, isogate.KindPack} {
-		page, err := h.trail.List(ctx, trail.Query{Kind: kind}, trail.Paging{Limit: maxLookedAt})
-		if err != nil {
-			return err
-		}
-		for _, row := range page.Rows {
-			if e := row.Entry; e.Detail["primary"] == k.Primary && (k.Since == nil || e.Time.Before(*k.Since)) {
-				k.Since, k.Entry = instant(e.Time), e.ID
-			}
+	packs, err := h.newest.packs.list(ctx, h.trail, trail.Query{Kind: isogate.KindPack})
+	if err != nil {
+		return err
+	}
+	keys, err := h.newest.keys.list(ctx, h.trail, trail.Query{Kind: isogate.KindKey})
+	if err != nil {
+		return err
+	}
+	for _, row := range slices.Concat(keys, packs) {
+		if e := row.Entry; e.Detail["primary"] == k.Primary && (k.Since == nil || e.Time.Before(*k.Since)) {
+			k.Since, k.Entry = instant(e.Time), e.ID
 		}
 	}
 	return nil

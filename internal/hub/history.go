@@ -81,7 +81,7 @@ func (k clerk) actsOn(ctx context.Context, ids ...isogate.EntryID) []actLine {
 	var lines []actLine
 	if k.hub.trail != nil {
 		for _, id := range ids {
-			found, err := k.acts(ctx, trail.Query{Kind: isogate.KindConsent, Consent: id}, func(*consent.Act) bool { return true })
+			found, err := k.actsAbout(ctx, id)
 			if err != nil {
 				return k.remembered(ids)
 			}
@@ -98,17 +98,18 @@ func (k clerk) actsOn(ctx context.Context, ids ...isogate.EntryID) []actLine {
 const lookedBack = 10
 
 // actsOf are the last acts on a party, the newest first; nil where nobody knows. Those
-// on its last requests and grants are asked for by these; others, such as imports and
-// blocks, are found among the ledger's last acts, of which users' own actions may be many.
+// on its last requests and grants are asked for by these where they are older than the
+// ledger's last acts, among which the others are found, such as imports and blocks.
 func (k clerk) actsOf(ctx context.Context, st *consent.Standing) []actLine {
 	if k.hub.trail == nil {
 		return nil
 	}
-	of := func(a *consent.Act) bool { return a.Party == st.Party || a.Party == consent.Everybody }
-	lines, err := k.acts(ctx, trail.Query{Kind: isogate.KindConsent}, of)
+	rows, err := k.hub.newest.acts.list(ctx, k.hub.trail, trail.Query{Kind: isogate.KindConsent, Acts: deliberate})
 	if err != nil {
+		k.unlisted(err)
 		return nil
 	}
+	lines := actLines(rows, func(a *consent.Act) bool { return a.Party == st.Party || a.Party == consent.Everybody })
 	var ids []isogate.EntryID
 	for _, r := range st.Requests[max(0, len(st.Requests)-lookedBack):] {
 		ids = append(ids, r.ID)
@@ -117,7 +118,10 @@ func (k clerk) actsOf(ctx context.Context, st *consent.Standing) []actLine {
 		ids = append(ids, g.ID)
 	}
 	for _, id := range ids {
-		found, err := k.acts(ctx, trail.Query{Kind: isogate.KindConsent, Consent: id}, of)
+		if len(rows) < maxLookedAt || id >= rows[len(rows)-1].Entry.ID {
+			continue // all that was ever done about it is among them
+		}
+		found, err := k.actsAbout(ctx, id)
 		if err != nil {
 			return nil
 		}
@@ -132,20 +136,39 @@ func newestFirst(lines []actLine) []actLine {
 	return slices.CompactFunc(lines, func(a, b actLine) bool { return a.Seq == b.Seq })
 }
 
-// acts reads acts from the journal.
-func (k clerk) acts(ctx context.Context, q trail.Query, want func(*consent.Act) bool) (lines []actLine, err error) {
-	page, err := k.hub.trail.List(ctx, q, trail.Paging{Limit: trail.MaxLimit})
+// deliberate are the acts of administrators and of who asks them: all but those of
+// users, of which there may be thousands a day.
+var deliberate = func() (names []string) {
+	for w := consent.Declared; w < consent.Given; w++ {
+		names = append(names, w.String())
+	}
+	return names
+}()
+
+// actsAbout are the acts on one request or grant.
+func (k clerk) actsAbout(ctx context.Context, id isogate.EntryID) ([]actLine, error) {
+	page, err := k.hub.trail.List(ctx, trail.Query{Kind: isogate.KindConsent, Consent: id, Acts: deliberate}, trail.Paging{Limit: trail.MaxLimit})
 	if err != nil {
-		if !errors.Is(err, trail.ErrBehind) {
-			k.hub.logger.Warn("acts cannot be listed", slog.Any("error", err))
-		}
+		k.unlisted(err)
 		return nil, err
 	}
-	for i := range page.Rows {
-		if page.Rows[i].Unreadable {
+	return actLines(page.Rows, func(*consent.Act) bool { return true }), nil
+}
+
+// unlisted notes why acts are not told of.
+func (k clerk) unlisted(err error) {
+	if !errors.Is(err, trail.ErrBehind) {
+		k.hub.logger.Warn("acts cannot be listed", slog.Any("error", err))
+	}
+}
+
+// actLines tell of the acts that entries are.
+func actLines(rows []trail.Row, want func(*consent.Act) bool) (lines []actLine) {
+	for i := range rows {
+		if rows[i].Unreadable {
 			continue
 		}
-		a, err := consent.ReadAct(&page.Rows[i].Entry)
+		a, err := consent.ReadAct(&rows[i].Entry)
 		if err != nil || a.What == consent.Given || a.What == consent.Used || !want(&a) {
 			continue
 		}
@@ -153,7 +176,7 @@ func (k clerk) acts(ctx context.Context, q trail.Query, want func(*consent.Act) 
 			break
 		}
 	}
-	return lines, nil
+	return lines
 }
 
 // remembered is what the ledger's state tells of requests and grants.

@@ -106,6 +106,7 @@ type Hub struct {
 	templates templates
 	assets    assets
 	views     views
+	newest    newests
 	tails     tails
 }
 

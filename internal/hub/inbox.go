@@ -79,24 +79,28 @@ func (h *Hub) inbox(v *visit) error {
 		if status != "" && c.Status != status {
 			continue
 		}
-		switch row := v.inboxRow(c); {
+		switch {
 		case c.Kind == KindRequest && (c.Status == consent.Open.String() || c.Status == consent.PutOff.String()):
-			p.Waiting = append(p.Waiting, row)
+			p.Waiting = append(p.Waiting, v.inboxRow(c))
 		case c.Kind == KindGrant && c.Status == consent.InForce.String():
-			p.InForce = append(p.InForce, row)
+			if len(p.InForce) == maxInForce {
+				p.More++
+				continue
+			}
+			p.InForce = append(p.InForce, v.inboxRow(c))
 		default:
-			p.Ended = append(p.Ended, row)
+			if len(p.Ended) == maxEnded {
+				p.Forgotten++
+				continue
+			}
+			p.Ended = append(p.Ended, v.inboxRow(c))
 		}
 	}
 	// Who waits longest comes first, and what was put off after what nobody looked at.
 	slices.SortStableFunc(p.Waiting, func(a, b inboxRow) int {
 		return cmp.Or(cmp.Compare(b.Status, a.Status), a.At.Compare(b.At), cmp.Compare(a.ID, b.ID))
 	})
-	p.More = max(0, len(p.InForce)-maxInForce)
-	p.InForce = p.InForce[:len(p.InForce)-p.More]
 	v.whenUsed(p.InForce)
-	p.Forgotten = max(0, len(p.Ended)-maxEnded)
-	p.Ended = p.Ended[:len(p.Ended)-p.Forgotten]
 	p.Tabs = append(p.Tabs, inboxTab{Name: "All", Path: inboxPath("", party), Count: len(all), On: status == ""})
 	for _, s := range Statuses {
 		n := 0
@@ -143,8 +147,9 @@ func (v *visit) whenUsed(rows []inboxRow) {
 
 func (v *visit) inboxRow(c Consent) inboxRow {
 	st := v.state.Party(c.Party)
-	row := inboxRow{Consent: c, Name: consent.Shown(st.Manifest.Name), Widens: len(st.Rows(v.now)) > 0}
+	row := inboxRow{Consent: c, Name: consent.Shown(st.Manifest.Name)}
 	if c.Kind == KindRequest {
+		row.Widens = len(st.Rows(v.now)) > 0
 		r, _ := v.state.Request(c.ID)
 		for _, asked := range r.Rows {
 			for _, risk := range consent.RisksOf(asked) {

@@ -733,7 +733,7 @@ func (u *usedTrail) Count(_ context.Context, q trail.Query) (trail.Count, error)
 
 func (u *usedTrail) Tally(_ context.Context, q trail.Query, by ...trail.By) ([]trail.Group, error) {
 	u.asked = append(u.asked, q)
-	return u.groups[by[0]], nil
+	return u.groups[by[len(by)-1]], nil
 }
 
 func (u *usedTrail) Standing() trail.Standing { return trail.Standing{} }
@@ -750,8 +750,9 @@ func TestUnusedAndUnlabelledAreSaid(t *testing.T) {
 		return c
 	}
 	u := &usedTrail{count: used(isogate.Mask, 9), groups: map[trail.By][]trail.Group{
-		trail.ByRule: {{Key: []string{"transits/session.yaml:13"}, Count: used(isogate.Mask, 9)}},
-		trail.ByPath: {{Key: []string{"a.?" + hostileText}, Count: used(isogate.Redact, 4)}, {Key: []string{"?"}, Count: used(isogate.Redact, 40)}},
+		trail.ByTransit: {{Key: []string{"session"}, Count: used(isogate.Mask, 9)}},
+		trail.ByRule:    {{Key: []string{"session", "transits/session.yaml:13"}, Count: used(isogate.Mask, 9)}},
+		trail.ByPath:    {{Key: []string{"a.?" + hostileText}, Count: used(isogate.Redact, 4)}, {Key: []string{"?"}, Count: used(isogate.Redact, 40)}},
 	}}
 	b.hub.trail = u
 	digest := b.inForce.Plan().Digest

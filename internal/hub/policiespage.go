@@ -109,11 +109,16 @@ func (h *Hub) packPage(v *visit) error {
 		Others      []PackView
 		Cases       int
 	}{Pack: view, Description: plan.Description, Invariants: plan.Invariants(), Cases: p.Cases()}
+	uses, err := h.usesOf(v.Context(), plan.Digest, "")
+	if err != nil {
+		return err
+	}
 	for _, t := range plan.Transits() {
-		tv, _, err := h.transitRules(v.Context(), p, t.Name, v.now)
+		tv, _, err := transitRules(p, t.Name, v.now)
 		if err != nil {
 			return err
 		}
+		uses.tell(&tv)
 		line := transitLine{Transit: t, Sources: tv.Sources, Tunnel: t.Mode == policy.Tunnel}
 		for _, r := range tv.Rules {
 			if !r.Plain {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,14 +63,21 @@ func (l *leftTrail) Usage(_ context.Context, q trail.Query) (trail.Usage, error)
 }
 
 func (l *leftTrail) Count(_ context.Context, q trail.Query) (trail.Count, error) {
-	if q.Consent != "" {
-		return trail.Count{Last: l.uses[q.Consent]}, l.err
-	}
 	return l.count, l.err
 }
 
 func (l *leftTrail) Tally(_ context.Context, _ trail.Query, by ...trail.By) ([]trail.Group, error) {
 	return l.tally[by[0]], l.err
+}
+
+func (l *leftTrail) LastUses(_ context.Context, consents []isogate.EntryID) (map[isogate.EntryID]time.Time, error) {
+	out := map[isogate.EntryID]time.Time{}
+	for _, id := range consents {
+		if last, ok := l.uses[id]; ok {
+			out[id] = last
+		}
+	}
+	return out, l.err
 }
 
 func (l *leftTrail) Facets(context.Context, trail.Query) (trail.Facets, error) {
@@ -78,7 +86,7 @@ func (l *leftTrail) Facets(context.Context, trail.Query) (trail.Facets, error) {
 
 func (l *leftTrail) Standing() trail.Standing { return trail.Standing{At: time.Now()} }
 
-func (l *leftTrail) List(_ context.Context, q trail.Query, _ trail.Paging) (trail.Page, error) {
+func (l *leftTrail) List(_ context.Context, q trail.Query, paging trail.Paging) (trail.Page, error) {
 	l.journal.mu.Lock()
 	defer l.journal.mu.Unlock()
 	var p trail.Page
@@ -86,6 +94,10 @@ func (l *leftTrail) List(_ context.Context, q trail.Query, _ trail.Paging) (trai
 		if e := l.journal.entries[i]; (q.Kind == "" || e.Kind == q.Kind) && (q.Consent == "" || e.Consent == q.Consent || e.ID == q.Consent) {
 			p.Rows = append(p.Rows, trail.Row{Entry: e})
 		}
+	}
+	if paging.From != nil {
+		slices.Reverse(p.Rows)
+		p.Rows = slices.DeleteFunc(p.Rows, func(r trail.Row) bool { return r.Entry.Seq < *paging.From })
 	}
 	return p, l.err
 }

@@ -72,17 +72,31 @@ type SeenField struct {
 	Last   time.Time `json:"last"`
 }
 
-// transitView shows a transit of a pack at an instant, with every field.
+// transitView shows a transit of a pack at an instant, with every field, and of what
+// use it was.
 func (h *Hub) transitView(ctx context.Context, p *policy.Pack, name isogate.Transit, now time.Time) (TransitView, *policy.Transit, error) {
-	v, t, err := h.transitRules(ctx, p, name, now)
+	v, t, err := transitRules(p, name, now)
 	if err == nil && t.Mode != policy.Tunnel {
 		err = v.explain(t, now)
 	}
-	return v, t, err
+	if err != nil {
+		return v, t, err
+	}
+	if c, ok := h.changes().Change(v.Pack); ok && c.First != nil {
+		since := c.Since().UTC()
+		v.Since = &since
+	}
+	uses, err := h.usesOf(ctx, v.Pack, v.Transit)
+	if err != nil || uses == nil {
+		return v, t, err
+	}
+	uses.tell(&v)
+	return v, t, h.unlabelled(ctx, &v)
 }
 
-// transitRules is transitView without the fields, which take longest.
-func (h *Hub) transitRules(ctx context.Context, p *policy.Pack, name isogate.Transit, now time.Time) (TransitView, *policy.Transit, error) {
+// transitRules is transitView without the fields, which take longest, and without
+// what is known of its use.
+func transitRules(p *policy.Pack, name isogate.Transit, now time.Time) (TransitView, *policy.Transit, error) {
 	t, ok := p.Plan().Transit(name)
 	if !ok {
 		return TransitView{}, nil, notFound("the pack has no transit of that name")
@@ -99,11 +113,7 @@ func (h *Hub) transitRules(ctx context.Context, p *policy.Pack, name isogate.Tra
 	for _, r := range t.Releases(now) {
 		v.Rules = append(v.Rules, RuleView{Release: r, Standing: standingOf(r, now)})
 	}
-	if c, ok := h.changes().Change(v.Pack); ok && c.First != nil {
-		since := c.Since().UTC()
-		v.Since = &since
-	}
-	return v, t, h.usage(ctx, &v)
+	return v, t, nil
 }
 
 func standingOf(r policy.Release, now time.Time) string {
@@ -153,33 +163,57 @@ func (v *TransitView) explain(t *policy.Transit, now time.Time) error {
 	return nil
 }
 
-// usage adds what the trail knows of the transit under this pack. A trail that knows
-// nothing yet leaves it out.
+// packUses is what the trail knows of the use of a pack.
+type packUses struct {
+	transits map[isogate.Transit]trail.Count
+	rules    map[ruleOf]trail.Count
+}
+
+// ruleOf is a rule, of a transit.
+type ruleOf struct {
+	transit isogate.Transit
+	rule    string // file:line
+}
+
+// usesOf looks up of what use a pack was, or one transit of it. It is nil where a trail
+// knows nothing yet, or there is none.
 //
 // promise: P05
-func (h *Hub) usage(ctx context.Context, v *TransitView) error {
+func (h *Hub) usesOf(ctx context.Context, pack string, transit isogate.Transit) (*packUses, error) {
 	if h.trail == nil {
-		return nil
+		return nil, nil //nolint:nilnil // not known, and no error
 	}
-	q := trail.Query{Pack: v.Pack, Transit: v.Transit, Decision: isogate.Released.String()}
-	all, err := h.trail.Count(ctx, q)
+	q := trail.Query{Pack: pack, Transit: transit, Decision: isogate.Released.String()}
+	transits, err := h.trail.Tally(ctx, q, trail.ByTransit)
 	if errors.Is(err, trail.ErrBehind) {
-		return nil
+		return nil, nil //nolint:nilnil // likewise
 	}
 	if err != nil {
-		return fmt.Errorf("hub: %w", err)
+		return nil, fmt.Errorf("hub: %w", err)
 	}
+	rules, err := h.trail.Tally(ctx, q, trail.ByTransit, trail.ByRule)
+	if err != nil {
+		return nil, fmt.Errorf("hub: %w", err)
+	}
+	u := &packUses{map[isogate.Transit]trail.Count{}, map[ruleOf]trail.Count{}}
+	for _, g := range transits {
+		u.transits[isogate.Transit(g.Key[0])] = g.Count
+	}
+	for _, g := range rules {
+		u.rules[ruleOf{isogate.Transit(g.Key[0]), g.Key[1]}] = g.Count
+	}
+	return u, nil
+}
+
+// tell adds it to a transit of the pack.
+func (u *packUses) tell(v *TransitView) {
+	if u == nil {
+		return
+	}
+	all := u.transits[v.Transit]
 	v.Used = &all.Released
 	if !all.Last.IsZero() {
 		v.Last = &all.Last
-	}
-	rules, err := h.trail.Tally(ctx, q, trail.ByRule)
-	if err != nil {
-		return fmt.Errorf("hub: %w", err)
-	}
-	used := map[string]trail.Count{}
-	for _, g := range rules {
-		used[g.Key[0]] = g.Count
 	}
 	for i := range v.Rules {
 		r := &v.Rules[i]
@@ -188,14 +222,18 @@ func (h *Hub) usage(ctx context.Context, v *TransitView) error {
 			r.Unused = *v.Used == 0
 			continue
 		}
-		c := used[r.Rule]
+		c := u.rules[ruleOf{v.Transit, r.Rule}]
 		n := values(c)
 		r.Values, r.Unused = &n, n == 0 && r.Plain
 		if !c.Last.IsZero() {
 			r.Last = &c.Last
 		}
 	}
-	q.Label = isogate.LabelPattern(isogate.Unclassified)
+}
+
+// unlabelled adds the fields seen that nobody has named.
+func (h *Hub) unlabelled(ctx context.Context, v *TransitView) error {
+	q := trail.Query{Pack: v.Pack, Transit: v.Transit, Decision: isogate.Released.String(), Label: isogate.LabelPattern(isogate.Unclassified)}
 	paths, err := h.trail.Tally(ctx, q, trail.ByPath)
 	if err != nil {
 		return fmt.Errorf("hub: %w", err)

@@ -74,8 +74,8 @@ type Count struct {
 	Values [isogate.Allow + 1]uint64
 	// First and Last are the times of the first row and the last; zero if there is none.
 	First, Last time.Time
-	// Unlisted is how many rows might have Query.Text in a name that the trail does not
-	// keep, because there were too many. They are not among Rows.
+	// Unlisted is how many rows might be selected by a name that the trail does not keep,
+	// because there were too many. They are not among Rows.
 	Unlisted uint64
 }
 

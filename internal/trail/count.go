@@ -130,19 +130,14 @@ type tally struct {
 	// Keys are made once for each field of a shape, without their time, and numbered.
 	numbers map[placed]int
 	known   map[string]int
-	timed   map[inTime]*Group
+	since   int64    // of what follows
+	timed   []*Group // by number: those of the span that was counted last
 }
 
 // placed is a field of a shape, or -1 for what is not by fields.
 type placed struct {
 	shape uint32
 	field int64
-}
-
-// inTime is a key by its number, and its time.
-type inTime struct {
-	since  int64
-	number int
 }
 
 // how is what lines must keep apart for it.
@@ -173,7 +168,11 @@ func (y *tally) fieldly() bool {
 func (y *tally) take(since int64, lines map[lineKey]*line) error {
 	fieldly, consents := y.fieldly(), slices.Contains(y.by, ByConsent)
 	if y.numbers == nil {
-		y.numbers, y.known, y.timed = map[placed]int{}, map[string]int{}, map[inTime]*Group{}
+		y.numbers, y.known = map[placed]int{}, map[string]int{}
+	}
+	if since != y.since {
+		y.since = since
+		clear(y.timed)
 	}
 	var key []string
 	spell := func(since int64, l *line, f int64) {
@@ -196,12 +195,15 @@ func (y *tally) take(since int64, lines map[lineKey]*line) error {
 			}
 			y.numbers[placed{l.shape, f}] = number
 		}
-		if g := y.timed[inTime{since, number}]; g != nil {
+		for len(y.timed) <= number {
+			y.timed = append(y.timed, nil)
+		}
+		if g := y.timed[number]; g != nil {
 			return g, nil
 		}
 		spell(since, l, f)
 		g, err := y.group(key)
-		y.timed[inTime{since, number}] = g
+		y.timed[number] = g
 		return g, err
 	}
 	var in []*Group

@@ -2,6 +2,7 @@ package trail
 
 import (
 	"context"
+	"encoding/binary"
 	"slices"
 )
 
@@ -47,16 +48,16 @@ func (t *Trail) digestDays(ctx context.Context) (more bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		lines, used, err := v.together(ctx, nos)
+		of, err := v.together(ctx, nos)
 		if err != nil {
 			return false, err
 		}
-		for i := range lines {
-			if !slices.Contains(d.shapes, lines[i].shape) {
-				d.shapes = append(d.shapes, lines[i].shape)
+		for i := range of.lines {
+			if !slices.Contains(d.shapes, of.lines[i].shape) {
+				d.shapes = append(d.shapes, of.lines[i].shape)
 			}
 		}
-		if err := t.store.writeDay(ctx, &d, lines, used); err != nil {
+		if err := t.store.writeDay(ctx, &d, of); err != nil {
 			return false, v.wrap(err)
 		}
 		t.mu.Lock()
@@ -78,68 +79,84 @@ func dayStart(blocks []block, i int) int {
 	return max(i, 0)
 }
 
-// together sums the digests of blocks up, and what is of each consent.
-func (v *view) together(ctx context.Context, nos []int64) (lines []line, used map[string][]line, err error) {
-	type key struct {
-		consent string
-		shape   uint32
-		open    bool
-	}
-	at, whole := map[key]int{}, map[lineKey]int{}
-	used = map[string][]line{}
-	add := func(l *line, consent []byte) {
-		fields := len(v.shapes[l.shape].fields)
-		i, ok := whole[lineKey{shape: l.shape, open: l.open > 0}]
+// summed is what the rows of a day have altogether.
+type summed struct {
+	lines []line
+	hours []hourOf
+	used  map[string][]line // by consent
+}
+
+// hourOf is what those of an hour have.
+type hourOf struct {
+	since int64
+	lines []line
+}
+
+// dayLine is what a line of a day is of.
+type dayLine struct {
+	hour    int64 // of lines of an hour; else 0
+	consent string
+	each    bool // it is of a consent
+	lineKey
+}
+
+// together sums the digests of blocks up.
+func (v *view) together(ctx context.Context, nos []int64) (*summed, error) {
+	s := &summed{used: map[string][]line{}}
+	at := map[dayLine]int{}
+	join := func(into []line, k dayLine, l *line) []line {
+		k.shape, k.open = l.shape, l.open > 0
+		i, ok := at[k]
 		if !ok {
-			i = len(lines)
-			whole[lineKey{shape: l.shape, open: l.open > 0}] = i
-			lines = append(lines, line{shape: l.shape})
+			i = len(into)
+			at[k] = i
+			into = append(into, line{shape: l.shape})
 		}
-		lines[i].join(l, fields)
-		of := used[string(consent)]
-		if i, ok = at[key{string(consent), l.shape, l.open > 0}]; !ok {
-			i = len(of)
-			at[key{string(consent), l.shape, l.open > 0}] = i
-			of = append(of, line{shape: l.shape})
-			used[string(consent)] = of
+		into[i].join(l, len(v.shapes[l.shape].fields))
+		return into
+	}
+	add := func(no int64, l *line, consent []byte) {
+		hour := floor(v.blocks[no].since, int64(hourly))
+		i := slices.IndexFunc(s.hours, func(h hourOf) bool { return h.since == hour })
+		if i < 0 {
+			i = len(s.hours)
+			s.hours = append(s.hours, hourOf{since: hour})
 		}
-		of[i].join(l, fields)
+		h := &s.hours[i]
+		s.lines = join(s.lines, dayLine{}, l)
+		h.lines = join(h.lines, dayLine{hour: hour}, l)
+		s.used[string(consent)] = join(s.used[string(consent)], dayLine{consent: string(consent), each: true}, l)
 	}
 	var w written
-	var crowded []int64
-	if err := v.digests(ctx, nos, func(no int64, digest []byte) error {
-		if hasRare(digest) {
-			crowded = append(crowded, no)
-			return nil
-		}
-		return readDigest(digest, &w, v.shapes, len(v.fields), func() error {
-			add(&w.line, w.consent)
-			return nil
-		})
-	}); err != nil {
-		return nil, nil, err
-	}
 	var rows []row
-	for _, no := range crowded { // their digests do not tell all consents apart
+	err := v.digests(ctx, nos, func(no int64, raw []byte) error {
+		if !hasRare(raw) {
+			return readDigest(raw, &w, v.shapes, len(v.fields), func() error {
+				add(no, &w.line, w.consent)
+				return nil
+			})
+		}
+		var err error // it does not tell all consents apart
 		if rows, err = v.written(ctx, no, rows); err != nil {
-			return nil, nil, err
+			return err
 		}
 		of := digest(rows, v.shapes)
 		for i := range of {
-			add(&of[i], []byte(of[i].consent))
+			add(no, &of[i], []byte(of[i].consent))
 		}
-	}
-	return lines, used, nil
+		return nil
+	})
+	return s, err
 }
 
 // writeDay writes the digests of a day.
-func (s *store) writeDay(ctx context.Context, d *day, lines []line, used map[string][]line) error {
+func (s *store) writeDay(ctx context.Context, d *day, of *summed) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	if _, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO day (first, last, digest) VALUES (?, ?, ?)`, d.first, d.last, appendLines(nil, lines, nil)); err != nil {
+	if _, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO day (first, last, digest, hours) VALUES (?, ?, ?, ?)`, d.first, d.last, appendLines(nil, of.lines, nil), appendHours(nil, of.hours)); err != nil {
 		return err
 	}
 	insert, err := tx.PrepareContext(ctx, `INSERT OR REPLACE INTO used (consent, day, digest) VALUES (?, ?, ?)`)
@@ -147,12 +164,39 @@ func (s *store) writeDay(ctx context.Context, d *day, lines []line, used map[str
 		return err
 	}
 	defer insert.Close()
-	for consent, of := range used {
-		if _, err := insert.ExecContext(ctx, consent, d.first, appendLines(nil, of, nil)); err != nil {
+	for consent, lines := range of.used {
+		if _, err := insert.ExecContext(ctx, consent, d.first, appendLines(nil, lines, nil)); err != nil {
 			return err
 		}
 	}
 	return tx.Commit()
+}
+
+// appendHours writes the digests of hours, each behind its time and its length.
+func appendHours(dst []byte, hours []hourOf) []byte {
+	for i := range hours {
+		raw := appendLines(nil, hours[i].lines, nil)
+		dst = binary.AppendVarint(dst, hours[i].since)
+		dst = binary.AppendUvarint(dst, uint64(len(raw)))
+		dst = append(dst, raw...)
+	}
+	return dst
+}
+
+// eachHour calls do with the digests of the hours of a day.
+func eachHour(raw []byte, do func(since int64, digest []byte) error) error {
+	r := reader{b: raw}
+	for r.err == nil && len(r.b) > 0 {
+		since := r.varint()
+		digest := r.bytes(r.uvarint())
+		if r.err != nil {
+			break
+		}
+		if err := do(since, digest); err != nil {
+			return err
+		}
+	}
+	return r.err
 }
 
 // dayFrom finds the day that begins with a block.
@@ -182,9 +226,9 @@ func withoutDays(days []day, has func(no int64) bool) []day {
 }
 
 // dayDigests calls do with the digests of days, by the places that they have in v.days: with one of all rows or,
-// where of says so, one for each consent, or the one of a consent if the day has any. A day
+// where of says so, those of its hours, one for each consent, or the one of a consent if the day has any. A day
 // that has been written again meanwhile is left out, and returned.
-func (v *view) dayDigests(ctx context.Context, places []int, of perConsent, do func(place int, consent, digest []byte) error) (left []int, err error) {
+func (v *view) dayDigests(ctx context.Context, places []int, of kept, do func(place int, consent, digest []byte) error) (left []int, err error) {
 	if len(places) == 0 {
 		return nil, nil
 	}
@@ -197,6 +241,8 @@ func (v *view) dayDigests(ctx context.Context, places []int, of perConsent, do f
 	case of.one != "":
 		query = `SELECT d.first, d.last, ?, u.digest FROM day AS d LEFT JOIN used AS u ON u.consent = ? AND u.day = d.first WHERE d.first >= ? AND d.first <= ? ORDER BY d.first`
 		args = append([]any{of.one, of.one}, args...)
+	case of.hours:
+		query = `SELECT first, last, '', hours FROM day WHERE first >= ? AND first <= ? ORDER BY first`
 	case of.each:
 		query = `SELECT d.first, d.last, u.consent, u.digest FROM day AS d JOIN used AS u ON u.day = d.first WHERE d.first >= ? AND d.first <= ? ORDER BY d.first`
 	}
@@ -232,8 +278,9 @@ func (v *view) dayDigests(ctx context.Context, places []int, of perConsent, do f
 	return left, nil
 }
 
-// perConsent says which digests of a day are wanted; the zero value is that of all rows.
-type perConsent struct {
-	one  string // those of this consent
-	each bool   // of each consent
+// kept says which digests of a day are wanted; the zero value is that of all rows.
+type kept struct {
+	one   string // those of this consent
+	each  bool   // of each consent
+	hours bool   // of each hour
 }

@@ -247,6 +247,7 @@ func (h *history) query() (q Query) {
 		}
 	})
 	some(8, func() { q.Pack = "sha256:bb" })
+	some(12, func() { q.Acts = []string{"granted", "pack loaded"} })
 	some(5, func() {
 		q.Label = pick[isogate.LabelPattern](r, "personal.**", "personal.*.email", "personal.name", "unclassified", "opaque", "system.metadata", "**")
 	})

@@ -257,7 +257,7 @@ func (w *walk) barren(ctx context.Context) (none map[int]bool, err error) {
 	for _, i := range places {
 		none[i] = true
 	}
-	left, err := v.dayDigests(ctx, places, perConsent{one: string(s.q.Consent)}, func(i int, consent, digest []byte) error {
+	left, err := v.dayDigests(ctx, places, kept{one: string(s.q.Consent)}, func(i int, consent, digest []byte) error {
 		if s.q.Consent != "" {
 			w.w.of = consent
 		}

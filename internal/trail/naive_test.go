@@ -85,6 +85,7 @@ func (r *naiveRow) selected(q *Query) bool {
 		return false
 	}
 	if !is(string(q.Kind), string(e.Kind)) || !is(string(q.Source), string(e.Source)) || !is(q.Purpose, e.Purpose) || !is(string(q.Transit), string(e.Transit)) ||
+		len(q.Acts) > 0 && !slices.Contains(q.Acts, e.Act) ||
 		!is(q.Decision, e.Decision) || !is(q.Pack, e.Pack) || q.App != "" && string(e.Source) != "app/"+q.App {
 		return false
 	}

@@ -20,7 +20,7 @@ var (
 )
 
 // narrow has blocks of few rows, whose digests do not tell all consents apart, and room for the rest.
-var narrow = bounds{rows: 20, lines: 3, names: 4096, refused: 512, fields: 1 << 17, sets: 2048, shapes: 1 << 15}
+var narrow = bounds{rows: 20, lines: 0, names: 4096, refused: 512, fields: 1 << 17, sets: 2048, shapes: 1 << 15}
 
 // Whatever happened, in whatever order, and however often the gateway was stopped or killed
 // while the trail was read: what the trail answers is what a reading of the whole journal gives.

@@ -32,6 +32,8 @@ type Query struct {
 	Consent isogate.EntryID
 	// Pack is the digest of a pack.
 	Pack string
+	// Acts are those of which an entry that is no egress must have one.
+	Acts []string
 
 	// Label selects labels by whole segments. As no pattern selects them, "unclassified"
 	// and "opaque" stand for themselves.

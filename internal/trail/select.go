@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/isogate/isogate"
@@ -28,6 +29,7 @@ type match struct {
 	no       bool   // of no row
 	rows     bool   // that the rows must be looked at
 	host     bool   // and their hosts
+	place    bool   // where those differ, that the trail cannot tell, for it has lost the destination too
 	wide     bool   // and their fields
 	text     bool   // and the fields' names, for the rest has not what is looked for
 	dark     bool   // where those have it neither, that the trail cannot tell
@@ -150,12 +152,18 @@ func (s *selection) judge(sh *shape) *match {
 	if d := string(q.Destination); d != "" && sh.at[dDestination] != d && sh.at[dRemote] != d {
 		switch {
 		case sh.loses(dRemote):
-			m.host = true
+			m.host, m.place = true, sh.loses(dDestination)
 		case sh.loses(dDestination):
 			m.unlisted = true
 		default:
 			return &match{no: true}
 		}
+	}
+	if len(q.Acts) > 0 && !slices.Contains(q.Acts, sh.at[dAct]) {
+		if !sh.loses(dAct) {
+			return &match{no: true}
+		}
+		m.unlisted = true
 	}
 	if q.Open && !sh.release() {
 		return &match{no: true}
@@ -246,10 +254,13 @@ func (s *selection) row(r *row) (selected, unlisted bool) {
 	if s.q.Open && !r.open(sh) {
 		return false, false
 	}
-	if m.host && (r.more == nil || r.more.host != s.host) {
-		return false, false
-	}
 	unlisted = m.unlisted
+	if m.host && (r.more == nil || r.more.host != s.host) {
+		if !m.place {
+			return false, false
+		}
+		unlisted = true
+	}
 	if m.wide || m.text {
 		fields, named := false, false
 		if r.more != nil {

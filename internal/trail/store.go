@@ -19,7 +19,7 @@ const (
 	fileName = "trail.db"
 	// application identifies the file: "ISOT". A file of another format is thrown away.
 	application = 0x49534F54
-	format      = 2
+	format      = 3
 )
 
 // tables are made anew with each format: there is nothing to migrate, for everything is
@@ -38,13 +38,13 @@ CREATE TABLE block (
 	shapes BLOB NOT NULL, digest BLOB NOT NULL
 ) STRICT;
 -- What the blocks of a day that is over have altogether, and what those rows have that are of one consent.
-CREATE TABLE day (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, digest BLOB NOT NULL) STRICT;
+CREATE TABLE day (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, digest BLOB NOT NULL, hours BLOB NOT NULL) STRICT;
 CREATE TABLE used (consent TEXT NOT NULL, day INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (consent, day)) STRICT, WITHOUT ROWID;
 CREATE INDEX used_day ON used (day);
 -- And the rows themselves, column by column.
 CREATE TABLE rows (block INTEGER PRIMARY KEY, columns BLOB NOT NULL) STRICT;
 PRAGMA application_id = 1230196564;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 `
 
 // position is what is written, up to which entry.

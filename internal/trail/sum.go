@@ -87,11 +87,11 @@ func (a *sums) throughDays(ctx context.Context) (nos []int64, err error) {
 			}
 		}
 	}
-	if a.how.span == hourly {
+	of := kept{one: string(s.q.Consent), each: a.how.consents, hours: a.how.span == hourly}
+	if of.hours && (of.one != "" || of.each) {
 		take(0, int64(len(v.blocks))-1)
 		return nos, nil
 	}
-	of := perConsent{one: string(s.q.Consent), each: a.how.consents}
 	next := int64(0)
 	var whole []int
 	for i := range v.days {
@@ -100,7 +100,7 @@ func (a *sums) throughDays(ctx context.Context) (nos []int64, err error) {
 		next = d.last + 1
 		switch {
 		case d.until < s.since || d.since >= s.before || !v.dirty(d) && !s.any(d.shapes):
-		case d.since >= s.since && d.until < s.before && !v.dirty(d) && (s.own < d.from || s.own > d.to) && !(of.each && (a.how.rows || s.hard(d.shapes))):
+		case d.since >= s.since && d.until < s.before && !v.dirty(d) && (s.own < d.from || s.own > d.to) && !((of.each || of.hours) && (a.how.rows && s.wide(d.shapes) || s.hard(d.shapes))):
 			whole = append(whole, i)
 		default:
 			take(d.first, d.last)
@@ -109,10 +109,19 @@ func (a *sums) throughDays(ctx context.Context) (nos []int64, err error) {
 	take(next, int64(len(v.blocks))-1)
 	left, err := v.dayDigests(ctx, whole, of, func(i int, consent, digest []byte) error {
 		d := &v.days[i]
+		if of.hours {
+			return eachHour(digest, func(since int64, digest []byte) error {
+				if err := a.at(since); err != nil {
+					return err
+				}
+				_, err := a.whole(d.shapes, digest) // sure: it was looked at before
+				return err
+			})
+		}
 		if err := a.at(d.since); err != nil {
 			return err
 		}
-		if of != (perConsent{}) {
+		if of.one != "" || of.each {
 			a.w.of = consent
 		}
 		sure, err := a.whole(d.shapes, digest)
@@ -151,6 +160,16 @@ func (s *selection) meets(k *block) bool {
 func (s *selection) any(shapes []uint32) bool {
 	for _, no := range shapes {
 		if !s.of(no).no {
+			return true
+		}
+	}
+	return false
+}
+
+// wide reports whether one of these shapes is wide.
+func (s *selection) wide(shapes []uint32) bool {
+	for _, no := range shapes {
+		if s.v.shapes[no].wide {
 			return true
 		}
 	}
