@@ -42,7 +42,7 @@ func newOutside(dir string, gateways, own *isogatetest.Authority, e *env) (*outs
 	tlsDir := filepath.Join(dir, "tls")
 	err := os.MkdirAll(tlsDir, 0o700)
 	if err == nil {
-		_, _, err = own.WriteFiles(tlsDir, "landing", isogatetest.Leaf{Name: portalHost, Hosts: []string{portalHost}})
+		_, _, err = own.WriteFiles(tlsDir, "landing", isogatetest.Leaf{Name: portalHost, Hosts: []string{portalHost}, Valid: demoHolds})
 	}
 	if err == nil {
 		err = os.WriteFile(filepath.Join(tlsDir, "gateways-ca.pem"), gateways.PEM(), 0o600)

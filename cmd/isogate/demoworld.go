@@ -15,9 +15,9 @@ import (
 	"github.com/isogate/isogate/internal/isogatetest"
 )
 
-// demoCertificates is how long the demo's certificates hold: long enough that the Hub
-// has nothing to warn of.
-const demoCertificates = 90 * 24 * time.Hour
+// demoHolds is how long the world's certificates hold: none of them is to end soon when
+// somebody looks at the Hub.
+const demoHolds = 90 * 24 * time.Hour
 
 // newDemo writes what a deployment has on disk (certificates, pack,
 // configuration) and wires the gateway from that, as serve does. hub is the part of the
@@ -31,24 +31,24 @@ func newDemo(ctx context.Context, dir, hub string, e *env) (*demo, error) {
 	if err := os.MkdirAll(tlsDir, 0o700); err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
 	}
-	inside, err := isogatetest.NewAuthority("Isolated cloud", demoCertificates)
+	inside, err := isogatetest.NewAuthority("Isolated cloud", demoHolds)
 	if err != nil {
 		return nil, err
 	}
-	outside, err := isogatetest.NewAuthority("Commercial cloud", demoCertificates)
+	outside, err := isogatetest.NewAuthority("Commercial cloud", demoHolds)
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err = inside.WriteFiles(tlsDir, "gateway", isogatetest.Leaf{Name: "gateway", Hosts: []string{"127.0.0.1"}}); err != nil {
+	if _, _, err = inside.WriteFiles(tlsDir, "gateway", isogatetest.Leaf{Name: "gateway", Hosts: []string{"127.0.0.1"}, Valid: demoHolds}); err != nil {
 		return nil, err
 	}
-	if _, _, err = inside.WriteFiles(tlsDir, "hub", isogatetest.Leaf{Name: "hub", Hosts: []string{"127.0.0.1", demoHubHost}}); err != nil {
+	if _, _, err = inside.WriteFiles(tlsDir, "hub", isogatetest.Leaf{Name: "hub", Hosts: []string{"127.0.0.1", demoHubHost}, Valid: demoHolds}); err != nil {
 		return nil, err
 	}
-	if _, _, err = inside.WriteFiles(tlsDir, "product", isogatetest.Leaf{Name: "help-center", SPIFFE: "spiffe://acme.isolated/help-center"}); err != nil {
+	if _, _, err = inside.WriteFiles(tlsDir, "product", isogatetest.Leaf{Name: "help-center", SPIFFE: "spiffe://acme.isolated/help-center", Valid: demoHolds}); err != nil {
 		return nil, err // for who looks at the world from a terminal
 	}
-	if _, _, err = inside.WriteFiles(tlsDir, "gateway-outwards", isogatetest.Leaf{Name: "gateway", SPIFFE: "spiffe://acme.isolated/gateway"}); err != nil {
+	if _, _, err = inside.WriteFiles(tlsDir, "gateway-outwards", isogatetest.Leaf{Name: "gateway", SPIFFE: "spiffe://acme.isolated/gateway", Valid: demoHolds}); err != nil {
 		return nil, err
 	}
 	for name, pem := range map[string][]byte{"inside-ca.pem": inside.PEM(), "outside-ca.pem": outside.PEM()} {

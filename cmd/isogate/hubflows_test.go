@@ -81,6 +81,7 @@ func (w *hubWorld) peopleFlow(t *testing.T) {
 	owner, guest := w.as(t, access.Owner), w.window(t)
 	owner.Open(hubURL + "/")
 	owner.Press("People")
+	w.prove(owner, access.Owner)
 	owner.Type("Name", "grace")
 	owner.Tick("viewer")
 	owner.Press("Make a link")
@@ -147,6 +148,7 @@ func (w *hubWorld) peopleFlow(t *testing.T) {
 func (w *hubWorld) tokensFlow(t *testing.T) {
 	auditor := w.as(t, access.Auditor)
 	auditor.Open(hubURL + "/account")
+	w.prove(auditor, access.Auditor)
 	auditor.Type("What it is for", "nightly export")
 	auditor.Press("Make the token")
 	token := auditor.Script(`document.querySelector("main code.digest").textContent.trim()`)

@@ -124,7 +124,7 @@ func (w *hubWorld) proposalFlow(t *testing.T) {
 		t.Errorf("who proposed a pack approves it: %d %s", status, author.Text())
 	}
 	author.Open(hubURL + at)
-	sees(t, author, []string{"0 approvals count"}, nil)
+	sees(t, author, []string{"0 approvals."}, nil)
 
 	viewer := w.as(t, access.Viewer)
 	viewer.Open(hubURL + at)
@@ -142,7 +142,7 @@ func (w *hubWorld) proposalFlow(t *testing.T) {
 	w.prove(approver, access.PolicyApprover)
 	approver.Type("Why you approve it", "agreed with the support team")
 	approver.Press("Approve")
-	sees(t, approver, []string{"1 approval counts", "agreed with the support team", "petra@acme.example"}, nil)
+	sees(t, approver, []string{"1 approval, by petra@acme.example", "agreed with the support team"}, nil)
 
 	// It is deployed, and the one before is kept: what it judged is explained by it.
 	before := w.server.gate.Rules().Plan().Digest

@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,6 +46,7 @@ type world struct {
 	packs   shelf
 	pack    *policy.Files
 	now     time.Time
+	clock   atomic.Int64 // now, for the journal, in milliseconds
 	last    isogate.EntryID
 	stop    func()
 	receipt struct {
@@ -95,8 +97,9 @@ func newWorld(t testing.TB) *world {
 	signer, vkey := newKey(t, "isogate/acme")
 	w.vkey = vkey
 	w.landing, w.lkey = newKey(t, "far-landing")
+	w.clock.Store(w.now.UnixMilli())
 	var err error
-	w.j, err = journal.Open(t.Context(), journal.Config{Dir: t.TempDir(), Tenant: "acme", Signer: signer, Verifier: vkey, SealEvery: time.Millisecond, Now: func() time.Time { return w.now }})
+	w.j, err = journal.Open(t.Context(), journal.Config{Dir: t.TempDir(), Tenant: "acme", Signer: signer, Verifier: vkey, SealEvery: time.Millisecond, Now: func() time.Time { return time.UnixMilli(w.clock.Load()).UTC() }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,6 +130,7 @@ func (w *world) load(version int) {
 func (w *world) record(e *isogate.Entry) isogate.EntryID {
 	w.t.Helper()
 	w.now = w.now.Add(time.Hour)
+	w.clock.Store(w.now.UnixMilli())
 	if err := w.j.Append(w.t.Context(), e); err != nil {
 		w.t.Fatal(err)
 	}

@@ -35,31 +35,45 @@ func partyPath(p consent.Party) string {
 // appRow is one party of the list.
 type appRow struct {
 	Summary
-	Last  time.Time // something left
-	Known bool      // whether Last is
-	Idle  bool      // nothing left for long, by any of its grants
+	Granted bool      // something is in force
+	Last    time.Time // something left by what is in force
+	Known   bool      // whether Last is known
+	Idle    bool      // nothing left for long, by any of it
 }
 
 func (h *Hub) appsPage(v *visit) error {
 	if _, err := v.parameters(); err != nil {
 		return err
 	}
-	uses, known := v.clerk().lastUses(v.Context())
+	var inForce []isogate.EntryID
+	for _, st := range v.state.Parties() {
+		for _, g := range st.Grants {
+			if g.InForce(v.now) {
+				inForce = append(inForce, g.ID)
+			}
+		}
+	}
+	uses := v.clerk().lastUses(v.Context(), inForce)
 	var rows []appRow
 	for _, s := range Apps(v.state, v.now) {
-		row, since := appRow{Summary: s, Known: known}, time.Time{}
+		row, since := appRow{Summary: s, Known: v.hub.trail != nil}, time.Time{}
 		for _, g := range v.state.Party(s.Party).Grants {
-			if last := uses[g.ID]; last.After(row.Last) {
+			if !g.InForce(v.now) {
+				continue
+			}
+			last, known := uses.of(g.ID)
+			if row.Known = row.Known && known; last.After(row.Last) {
 				row.Last = last
 			}
-			if g.InForce(v.now) && (since.IsZero() || g.At.Before(since)) {
+			if since.IsZero() || g.At.Before(since) {
 				since = g.At
 			}
 		}
-		row.Idle = known && !since.IsZero() && idle(since, row.Last, v.now)
+		row.Granted = !since.IsZero()
+		row.Idle = row.Known && row.Granted && idle(since, row.Last, v.now)
 		rows = append(rows, row)
 	}
-	return v.show("apps", "Apps", map[string]any{"Apps": rows, "May": v.who.May(access.Decide), "Known": known})
+	return v.show("apps", "Apps", map[string]any{"Apps": rows, "May": v.who.May(access.Decide)})
 }
 
 // appPage is where one party stands.
@@ -73,11 +87,19 @@ type appPage struct {
 	Source  isogate.Source
 	Transit isogate.Transit
 	Acts    []actLine
-	Uses    map[isogate.EntryID]time.Time
-	Known   bool
+	uses    lastUses
 	Open    int // connections under way; negative where nobody knows
 	Form    filled
 	May     bool
+}
+
+// Used is when something last left by a grant, in words.
+func (p appPage) Used(id isogate.EntryID, now time.Time) string {
+	last, known := p.uses.of(id)
+	if !known {
+		return "not known"
+	}
+	return ago(last, now)
 }
 
 // appChange is one row of what it declares, against what is granted.
@@ -120,12 +142,16 @@ func (v *visit) showApp(status int, f filled) error {
 		return err
 	}
 	app, _ := FindApp(v.state, party, v.now)
-	p := appPage{App: app, Name: consent.Shown(st.Manifest.Name), Wanted: len(k.wanted(party)), Acts: k.actsOf(v.Context(), party), Open: -1, Form: f, May: v.who.May(access.Decide)}
+	p := appPage{App: app, Name: consent.Shown(st.Manifest.Name), Wanted: len(k.wanted(party)), Acts: k.actsOf(v.Context(), st), Open: -1, Form: f, May: v.who.May(access.Decide)}
 	p.Source, _ = party.Source()
 	if t, is := party.Transit(); is {
 		p.Transit = t
 	}
-	p.Uses, p.Known = k.lastUses(v.Context())
+	var grants []isogate.EntryID
+	for _, g := range slices.Backward(st.Grants) {
+		grants = append(grants, g.ID)
+	}
+	p.uses = k.lastUses(v.Context(), grants)
 	if v.hub.open != nil {
 		p.Open = v.hub.open(party)
 	}

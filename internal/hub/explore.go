@@ -208,7 +208,10 @@ func (x *explored) Damage() string {
 //
 // promise: P21
 func (h *Hub) explore(v *visit) error {
-	q := v.URL.Query()
+	q, err := v.query()
+	if err != nil {
+		return err
+	}
 	// A form sends its empty fields too; an address to share has none.
 	if rest, any := emptied(q); any {
 		to := "/explore"
@@ -319,21 +322,20 @@ type shownRow struct {
 	Seq      uint64          `json:"seq"`
 	Time     time.Time       `json:"time"`
 	Kind     string          `json:"kind"`
-	What     string          `json:"what"`            // who → where, or the act
-	Why      string          `json:"why"`             // transit, or who acted
-	Purpose  string          `json:"purpose"`         // of egress
-	Decision string          `json:"decision"`        // of egress
-	Reason   string          `json:"reason"`          // of a refusal, or of what did not end as it should
-	State    string          `json:"state"`           // how a release ended
-	Actions  []actionSum     `json:"actions"`         // of its values
-	Labels   []isogate.Label `json:"labels"`          // of its fields, the first of them
-	More     int             `json:"more"`            // how many labels more there are
-	Bytes    int64           `json:"bytes"`           // that left
-	Bad      bool            `json:"bad"`             // it cannot be read
-	Open     bool            `json:"open"`            // a release of which no end is known
-	Text     string          `json:"text,omitempty"`  // the time, for a list that a script makes
-	Size     string          `json:"size,omitempty"`  // the bytes, likewise
-	Title    string          `json:"title,omitempty"` // of the link, likewise
+	What     string          `json:"what"`           // who → where, or the act
+	Why      string          `json:"why"`            // transit, or who acted
+	Purpose  string          `json:"purpose"`        // of egress
+	Decision string          `json:"decision"`       // of egress
+	Reason   string          `json:"reason"`         // of a refusal, or of what did not end as it should
+	State    string          `json:"state"`          // how a release ended
+	Actions  []actionSum     `json:"actions"`        // of its values
+	Labels   []isogate.Label `json:"labels"`         // of its fields, the first of them
+	More     int             `json:"more"`           // how many labels more there are
+	Bytes    int64           `json:"bytes"`          // that left
+	Bad      bool            `json:"bad"`            // it cannot be read
+	Open     bool            `json:"open"`           // a release of which no end is known
+	Text     string          `json:"text,omitempty"` // the time, for a list that a script makes
+	Size     string          `json:"size,omitempty"` // the bytes, likewise
 }
 
 // actionSum is how many of a row's values were treated by an action.

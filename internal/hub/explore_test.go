@@ -381,3 +381,25 @@ func TestEntriesByTheAPI(t *testing.T) {
 	o.call("ada", "GET", "/entries/01ARZ3NDEKTSV4RRFFQ69G5FAV", "").want(404, "no entry")
 	o.call("ada", "GET", "/entries/nonsense/proof", "").want(404, "no entry")
 }
+
+// ATTACK: an address has a query that is read differently by different programs, or
+// is far too long. THIS TEST VERIFIES that the explorer, the tail, its events and the
+// export answer each by saying what is wrong, and show nothing.
+func TestAttackQueries(t *testing.T) {
+	r := newRecord(t)
+	r.add(released("product/secret", "support-portal", email))
+	r.settled()
+	s := r.sit(as(access.Owner), nil)
+	for _, q := range []string{"source=%zz", "source=a;decision=refused", "source=%", "%=a", "source=a&source=b", "source=a&%73ource=b", "q=" + strings.Repeat("%41", 20000),
+		strings.Repeat("action=allow&", 3000) + "action=none", "decision=refused%00", "Decision=refused", "decision[]=refused", "source=a%0d%0aSet-Cookie:x", "%F0%28%8C%28=1", "after=o1&after=o2"} {
+		for _, path := range []string{"/explore?", "/explore/tail?", "/explore/tail/events?from=0&", "/explore/export?format=csv&"} {
+			resp, body := look(t, s, path+q)
+			if resp.StatusCode != 400 || strings.Contains(body, "product/secret →") || resp.Header.Get("Set-Cookie") != "" {
+				t.Errorf("%s%.60s: %d", path, q, resp.StatusCode)
+			}
+		}
+	}
+	if n := len(r.exported()); n != 0 {
+		t.Errorf("%d exports are recorded", n)
+	}
+}

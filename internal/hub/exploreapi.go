@@ -110,11 +110,6 @@ func (c *call) filterOf(also ...string) (*filter, url.Values, error) {
 	if err != nil {
 		return nil, nil, badRequest("the query is not well-formed; percent-encode what is not a letter or digit")
 	}
-	for _, name := range also {
-		if len(q[name]) > 1 && name != "by" {
-			return nil, nil, badRequest("the parameter %q is there twice", name)
-		}
-	}
 	f := readFilter(q, c.now, also...)
 	return f, q, f.err()
 }

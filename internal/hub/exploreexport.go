@@ -45,11 +45,15 @@ func (h *Hub) exportPage(v *visit) error {
 	if site := v.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
 		return problem(http.StatusForbidden, "cross-site", "a page of another site led here; take the export from the page that shows what it has")
 	}
-	f := readFilter(v.URL.Query(), v.now, "format")
+	q, err := v.query()
+	if err != nil {
+		return err
+	}
+	f := readFilter(q, v.now, "format")
 	if err := f.err(); err != nil {
 		return err
 	}
-	return h.export(v.w, v.Request, v.who, f, v.URL.Query()["format"], v.now)
+	return h.export(v.w, v.Request, v.who, f, q["format"], v.now)
 }
 
 // writeFor is how long one write of an export may wait for who reads it. An export

@@ -66,6 +66,9 @@ func readFilter(q url.Values, now time.Time, also ...string) *filter {
 	for name, values := range q {
 		switch {
 		case slices.Contains(also, name):
+			if len(values) > 1 && name != "by" {
+				f.wrong[name] = "is there twice"
+			}
 			continue
 		case !slices.Contains(filterNames, name):
 			f.wrong[consent.Shown(name)] = "is no filter; use " + strings.Join(filterNames, ", ")
@@ -324,6 +327,16 @@ func (f *filter) words(name, value string) string {
 		}
 	}
 	return value
+}
+
+// query is the query of a visit. One that is not well-formed is refused: what is left
+// out of a filter shows more than was meant.
+func (v *visit) query() (url.Values, error) {
+	q, err := url.ParseQuery(v.URL.RawQuery)
+	if err != nil {
+		return nil, badRequest("the address is not well-formed; percent-encode what is not a letter or digit")
+	}
+	return q, nil
 }
 
 // emptied is the query without parameters that say nothing, which a form sends for

@@ -85,30 +85,51 @@ func (k clerk) actsOn(ctx context.Context, ids ...isogate.EntryID) []actLine {
 			if err != nil {
 				return k.remembered(ids)
 			}
-			for _, l := range found {
-				if !slices.ContainsFunc(lines, func(o actLine) bool { return o.Entry == l.Entry }) {
-					lines = append(lines, l)
-				}
-			}
+			lines = append(lines, found...)
 		}
 	}
 	if len(lines) == 0 {
 		return k.remembered(ids)
 	}
-	slices.SortFunc(lines, func(a, b actLine) int { return cmp.Compare(b.Seq, a.Seq) })
-	return lines
+	return newestFirst(lines)
 }
 
-// actsOf are the last acts on a party, the newest first; nil where nobody knows.
-func (k clerk) actsOf(ctx context.Context, party consent.Party) []actLine {
+// lookedBack is of how many requests and grants of a party the acts are told of.
+const lookedBack = 10
+
+// actsOf are the last acts on a party, the newest first; nil where nobody knows. Those
+// on its last requests and grants are asked for by these; others, such as imports and
+// blocks, are found among the ledger's last acts, of which users' own actions may be many.
+func (k clerk) actsOf(ctx context.Context, st *consent.Standing) []actLine {
 	if k.hub.trail == nil {
 		return nil
 	}
-	lines, err := k.acts(ctx, trail.Query{Kind: isogate.KindConsent}, func(a *consent.Act) bool { return a.Party == party || a.Party == consent.Everybody })
+	of := func(a *consent.Act) bool { return a.Party == st.Party || a.Party == consent.Everybody }
+	lines, err := k.acts(ctx, trail.Query{Kind: isogate.KindConsent}, of)
 	if err != nil {
 		return nil
 	}
-	return lines
+	var ids []isogate.EntryID
+	for _, r := range st.Requests[max(0, len(st.Requests)-lookedBack):] {
+		ids = append(ids, r.ID)
+	}
+	for _, g := range st.Grants[max(0, len(st.Grants)-lookedBack):] {
+		ids = append(ids, g.ID)
+	}
+	for _, id := range ids {
+		found, err := k.acts(ctx, trail.Query{Kind: isogate.KindConsent, Consent: id}, of)
+		if err != nil {
+			return nil
+		}
+		lines = append(lines, found...)
+	}
+	return newestFirst(lines)
+}
+
+// newestFirst sorts acts, of which each is told of once.
+func newestFirst(lines []actLine) []actLine {
+	slices.SortFunc(lines, func(a, b actLine) int { return cmp.Compare(b.Seq, a.Seq) })
+	return slices.CompactFunc(lines, func(a, b actLine) bool { return a.Seq == b.Seq })
 }
 
 // acts reads acts from the journal.

@@ -33,8 +33,8 @@ type inboxPage struct {
 	Party                   consent.Party
 	Parties                 []consent.Party
 	All                     string // address of the same without a party
-	Known                   bool   // of what use grants are
 	Forgotten               int    // how many that are over are not listed
+	More                    int    // how many that are in force are not listed
 }
 
 // inboxRow is a request or a grant of the inbox.
@@ -44,6 +44,7 @@ type inboxRow struct {
 	Risks  []consent.Risk
 	Widens bool // something is granted to it already
 	Last   time.Time
+	Known  bool // whether Last is known
 	Idle   bool
 	Over   time.Time // when it ended, if it did
 }
@@ -55,8 +56,11 @@ type inboxTab struct {
 	On                 bool
 }
 
-// maxEnded is how many of what is over are listed.
-const maxEnded = 100
+// How many of what is over, and of what is in force, are listed; there are filters.
+const (
+	maxEnded   = 100
+	maxInForce = 200
+)
 
 // inbox lists requests, the oldest first, as they should be answered, then what was
 // granted and what is over.
@@ -69,14 +73,13 @@ func (h *Hub) inbox(v *visit) error {
 	if err != nil {
 		return err
 	}
-	uses, known := v.clerk().lastUses(v.Context())
-	p := inboxPage{Status: status, Party: party, Known: known, All: inboxPath(status, "")}
+	p := inboxPage{Status: status, Party: party, All: inboxPath(status, "")}
 	all := Consents(v.state, "", party, v.now)
 	for _, c := range all {
 		if status != "" && c.Status != status {
 			continue
 		}
-		switch row := v.inboxRow(c, uses, known); {
+		switch row := v.inboxRow(c); {
 		case c.Kind == KindRequest && (c.Status == consent.Open.String() || c.Status == consent.PutOff.String()):
 			p.Waiting = append(p.Waiting, row)
 		case c.Kind == KindGrant && c.Status == consent.InForce.String():
@@ -89,6 +92,9 @@ func (h *Hub) inbox(v *visit) error {
 	slices.SortStableFunc(p.Waiting, func(a, b inboxRow) int {
 		return cmp.Or(cmp.Compare(b.Status, a.Status), a.At.Compare(b.At), cmp.Compare(a.ID, b.ID))
 	})
+	p.More = max(0, len(p.InForce)-maxInForce)
+	p.InForce = p.InForce[:len(p.InForce)-p.More]
+	v.whenUsed(p.InForce)
 	p.Forgotten = max(0, len(p.Ended)-maxEnded)
 	p.Ended = p.Ended[:len(p.Ended)-p.Forgotten]
 	p.Tabs = append(p.Tabs, inboxTab{Name: "All", Path: inboxPath("", party), Count: len(all), On: status == ""})
@@ -121,7 +127,21 @@ func inboxPath(status string, party consent.Party) string {
 	return "/consents?" + q.Encode()
 }
 
-func (v *visit) inboxRow(c Consent, uses map[isogate.EntryID]time.Time, known bool) inboxRow {
+// whenUsed says of grants in force when they were last used.
+func (v *visit) whenUsed(rows []inboxRow) {
+	ids := make([]isogate.EntryID, len(rows))
+	for i := range rows {
+		ids[i] = rows[i].ID
+	}
+	uses := v.clerk().lastUses(v.Context(), ids)
+	for i := range rows {
+		r := &rows[i]
+		r.Last, r.Known = uses.of(r.ID)
+		r.Idle = r.Known && idle(r.At, r.Last, v.now)
+	}
+}
+
+func (v *visit) inboxRow(c Consent) inboxRow {
 	st := v.state.Party(c.Party)
 	row := inboxRow{Consent: c, Name: consent.Shown(st.Manifest.Name), Widens: len(st.Rows(v.now)) > 0}
 	if c.Kind == KindRequest {
@@ -133,10 +153,7 @@ func (v *visit) inboxRow(c Consent, uses map[isogate.EntryID]time.Time, known bo
 				}
 			}
 		}
-		return row
 	}
-	row.Last = uses[c.ID]
-	row.Idle = known && c.Status == consent.InForce.String() && idle(c.At, row.Last, v.now)
 	return row
 }
 

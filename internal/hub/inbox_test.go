@@ -40,7 +40,9 @@ func TestInbox(t *testing.T) {
 	// A month later nobody has used it.
 	s.hub.now = func() time.Time { return time.Now().Add(31 * 24 * time.Hour) }
 	s.get("/consents").says(200, "unused over 30 days")
-	s.left.tally = map[trail.By][]trail.Group{trail.ByConsent: {{Key: []string{string(g)}, Count: trail.Count{Last: time.Now().Add(20 * 24 * time.Hour)}}}}
+	s.get("/apps").says(200, "unused over 30 days")
+	s.left.uses = map[isogate.EntryID]time.Time{g: time.Now().Add(20 * 24 * time.Hour)}
+	s.get("/apps").says(200, "11 days ago").silent("unused over 30 days")
 	s.get("/consents").says(200, "11 days ago").silent("unused over 30 days")
 	// Nobody knows: then nobody says that it is not used.
 	s.left.err = trail.ErrBehind

@@ -52,6 +52,7 @@ type leftTrail struct {
 	usage   trail.Usage
 	tally   map[trail.By][]trail.Group
 	count   trail.Count
+	uses    map[isogate.EntryID]time.Time
 	asked   []trail.Query
 	err     error
 }
@@ -62,6 +63,9 @@ func (l *leftTrail) Usage(_ context.Context, q trail.Query) (trail.Usage, error)
 }
 
 func (l *leftTrail) Count(_ context.Context, q trail.Query) (trail.Count, error) {
+	if q.Consent != "" {
+		return trail.Count{Last: l.uses[q.Consent]}, l.err
+	}
 	return l.count, l.err
 }
 

@@ -91,7 +91,11 @@ func (h *Hub) tailPage(v *visit) error {
 	if err != nil {
 		return err
 	}
-	f := readFilter(v.URL.Query(), v.now, "from")
+	q, err := v.query()
+	if err != nil {
+		return err
+	}
+	f := readFilter(q, v.now, "from")
 	if err := f.err(); err != nil {
 		return err
 	}
@@ -100,7 +104,7 @@ func (h *Hub) tailPage(v *visit) error {
 	defer stop()
 	data.From, _ = t.Watch()
 	paging := trail.Paging{Limit: tailPageRows}
-	if s := v.URL.Query().Get("from"); s != "" {
+	if s := q.Get("from"); s != "" {
 		from, err := strconv.ParseUint(s, 10, 63)
 		if err != nil {
 			return badRequest("the parameter from is not the number of an entry")
@@ -138,13 +142,17 @@ func (h *Hub) tailEvents(v *visit) error {
 	if err != nil {
 		return err
 	}
-	f := readFilter(v.URL.Query(), v.now, "from")
+	q, err := v.query()
+	if err != nil {
+		return err
+	}
+	f := readFilter(q, v.now, "from")
 	if err := f.err(); err != nil {
 		return err
 	}
 	at := v.Header.Get("Last-Event-ID") // where a browser that lost its connection goes on
 	if at == "" {
-		at = v.URL.Query().Get("from")
+		at = q.Get("from")
 	}
 	from, err := strconv.ParseUint(at, 10, 63)
 	if err != nil {
