@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -97,6 +98,10 @@ func (d *Desk) Bearer(token string) (Visitor, error) {
 			return Visitor{}, ErrNobody
 		}
 		return Visitor{Name: name, SignedIn: ByBearer, Roles: d.people.rolesOf(&p, now)}, nil
+	}
+	if !strings.HasPrefix(token, TokenPrefix) { // nobody's, whatever the journal says: out of touch, too, guesses count
+		d.Wrong(ByBearer)
+		return Visitor{}, ErrNobody
 	}
 	if err := d.InTouch(); err != nil {
 		return Visitor{}, errors.Join(ErrOutOfTouch, err)
