@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/isogate/isogate/internal/hub"
 )
 
 // newHealth serves /healthz (the process runs), /readyz (something could leave
@@ -25,7 +27,7 @@ func newHealth(registry *prometheus.Registry, ready func() error, pack func() st
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.Handle("/api/", o.api)
 	mux.Handle("/", o.pages)
-	return &http.Server{Handler: mux, TLSConfig: o.tls(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+	return &http.Server{Handler: hub.Secure(mux), TLSConfig: o.tls(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 }
 

@@ -49,3 +49,18 @@ func TestAttackTheLastWayIn(t *testing.T) {
 		}
 	})
 }
+
+// ATTACK: while the journal is out of reach, tokens of the configuration are guessed, as
+// what cannot be known then is no wrong token and not limited. THIS TEST VERIFIES that
+// what can be no API token is a wrong one all the same.
+func TestAttackGuessesWhileOutOfTouch(t *testing.T) {
+	d, err := New(Config{Journal: newMemory(), Logger: discard, People: []Configured{ada}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for token, want := range map[string]error{"guess": ErrNobody, TokenPrefix + "guess": ErrOutOfTouch, adaToken: nil} {
+		if _, err := d.Bearer(token); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", token, err, want)
+		}
+	}
+}

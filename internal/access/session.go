@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -27,7 +28,13 @@ var (
 
 // Visitor is whose session a browser's secret is of, with the roles that they have
 // now. The error is [ErrNobody], [ErrOver] or [ErrOutOfTouch].
-func (d *Desk) Visitor(secret string) (Visitor, error) {
+func (d *Desk) Visitor(secret string) (Visitor, error) { return d.sits(secret, true) }
+
+// Watcher is as Visitor, of somebody who may not be there: a page asks by itself. That
+// is no use of the session, so that one which is left open becomes idle all the same.
+func (d *Desk) Watcher(secret string) (Visitor, error) { return d.sits(secret, false) }
+
+func (d *Desk) sits(secret string, uses bool) (Visitor, error) {
 	if secret == "" {
 		return Visitor{}, ErrNobody
 	}
@@ -39,7 +46,7 @@ func (d *Desk) Visitor(secret string) (Visitor, error) {
 	if s == nil {
 		return Visitor{}, ErrNobody
 	}
-	if !now.Before(s.Until) || !d.use(s.ID, s.Began, now, d.cfg.Idle) {
+	if !now.Before(s.Until) || !d.use(s.ID, s.Began, now, d.cfg.Idle, uses) {
 		return Visitor{}, ErrOver
 	}
 	return d.visitor(state, s, now), nil
@@ -50,10 +57,10 @@ func (d *Desk) visitor(state *State, s *Session, now time.Time) Visitor {
 	return Visitor{Name: p.Name, SignedIn: s.How, Roles: d.people.rolesOf(&p, now), Session: string(s.ID), Proved: s.Proof}
 }
 
-// use notes that a session or token is used, unless it was unused for longer than
-// idle. What was used before this process ran is not known, so that its beginning
+// use notes that a session or token is used, if it is, unless it was unused for longer
+// than idle. What was used before this process ran is not known, so that its beginning
 // counts.
-func (d *Desk) use(id Digest, began, now time.Time, idle time.Duration) bool {
+func (d *Desk) use(id Digest, began, now time.Time, idle time.Duration, uses bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	last, known := d.seen[id]
@@ -63,7 +70,9 @@ func (d *Desk) use(id Digest, began, now time.Time, idle time.Duration) bool {
 	if idle > 0 && now.Sub(last) >= idle {
 		return false
 	}
-	d.seen[id] = now
+	if uses {
+		d.seen[id] = now
+	}
 	return true
 }
 
@@ -90,6 +99,10 @@ func (d *Desk) Bearer(token string) (Visitor, error) {
 		}
 		return Visitor{Name: name, SignedIn: ByBearer, Roles: d.people.rolesOf(&p, now)}, nil
 	}
+	if !strings.HasPrefix(token, TokenPrefix) { // nobody's, whatever the journal says: out of touch, too, guesses count
+		d.Wrong(ByBearer)
+		return Visitor{}, ErrNobody
+	}
 	if err := d.InTouch(); err != nil {
 		return Visitor{}, errors.Join(ErrOutOfTouch, err)
 	}
@@ -98,7 +111,7 @@ func (d *Desk) Bearer(token string) (Visitor, error) {
 		d.Wrong(ByBearer)
 		return Visitor{}, ErrNobody
 	}
-	d.use(id, t.Made, now, 0)
+	d.use(id, t.Made, now, 0, true)
 	p, _ := state.Person(t.Person)
 	return Visitor{Name: p.Name, SignedIn: ByToken + t.Name, Roles: d.people.rolesOf(&p, now), Only: t.Rights}, nil
 }

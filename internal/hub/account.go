@@ -9,6 +9,8 @@ import (
 	"github.com/isogate/isogate/internal/access"
 )
 
+const signOutPattern = "POST /signout"
+
 // accountPages are about nobody but the visitor: whoever is signed in may, whatever
 // else they may.
 var accountPages = []page{
@@ -21,7 +23,7 @@ var accountPages = []page{
 	{pattern: "POST /account/passkeys", self: true, stale: true, proof: true, do: (*Hub).addPasskey},
 	{pattern: "POST /account/passkeys/{id}/remove", self: true, stale: true, proof: true, do: (*Hub).removePasskey},
 	{pattern: "GET /signin/again", self: true, stale: true, do: (*Hub).again},
-	{pattern: "POST /signout", self: true, stale: true, do: (*Hub).signOut},
+	{pattern: signOutPattern, self: true, stale: true, do: (*Hub).signOut},
 }
 
 // sessionRow is a session in a list.

@@ -114,7 +114,7 @@ func TestAttackSessionFixation(t *testing.T) {
 	evil := h.browser().as("bob").secret()
 	for _, planted := range []string{"chosen", strings.Repeat("A", 43), evil} {
 		b := h.browser()
-		b.client.Jar.SetCookies(u, []*http.Cookie{{Name: "isogate", Value: planted}})
+		b.client.Jar.SetCookies(u, []*http.Cookie{{Name: "isogate-acme", Value: planted}})
 		b.as("olga")
 		if got := b.secret(); got == planted || len(got) != 43 {
 			t.Errorf("after the sign-in the secret is %q", got)
@@ -124,7 +124,7 @@ func TestAttackSessionFixation(t *testing.T) {
 		}
 	}
 	r, _ := http.NewRequest(http.MethodGet, h.server.URL+"/account", nil)
-	r.Header.Set("Cookie", "isogate="+h.browser().as("olga").secret()+"; isogate=x")
+	r.Header.Set("Cookie", "isogate-acme="+h.browser().as("olga").secret()+"; isogate-acme=x")
 	(&browser{h, &http.Client{Transport: h.server.Client().Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}).do(r).want(http.StatusSeeOther, "/signin")
 }
 
@@ -236,7 +236,7 @@ func TestAttackOtherTenant(t *testing.T) {
 	}{{one, 200, 200}, {two, http.StatusSeeOther, 401}} {
 		b := c.h.browser()
 		u, _ := url.Parse(c.h.server.URL)
-		b.client.Jar.SetCookies(u, []*http.Cookie{{Name: "isogate", Value: olga.secret()}})
+		b.client.Jar.SetCookies(u, []*http.Cookie{{Name: "isogate-acme", Value: olga.secret()}, {Name: "isogate-umbrella", Value: olga.secret()}})
 		b.get("/account").want(c.browser)
 		r, _ := http.NewRequest(http.MethodGet, c.h.server.URL+Prefix+"/me", nil)
 		r.Header.Set("Authorization", "Bearer "+token)

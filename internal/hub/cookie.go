@@ -11,8 +11,14 @@ import (
 // TLS it has the prefix by which browsers refuse one that another host, or a page
 // over plain HTTP, would put beside it (RFC 6265bis section 4.1.3.2). Without, on
 // this machine alone, they would not keep one with that prefix.
+//
+// It has the tenant's name, for cookies know hosts and no ports: with one name for all,
+// who signs in at the Hub of one tenant would be signed out of another's beside it.
 func (h *Hub) cookieName(what string) string {
 	name := "isogate" + what
+	if h.tenant != "" {
+		name = "isogate-" + string(h.tenant) + what
+	}
 	if h.url.Scheme == "https" {
 		name = "__Host-" + name
 	}
@@ -60,6 +66,15 @@ func (h *Hub) sitting(r *http.Request) (access.Visitor, error) {
 		return access.Visitor{}, access.ErrNobody
 	}
 	return h.desk.Visitor(secret)
+}
+
+// watching is as sitting, for what a page asks by itself.
+func (h *Hub) watching(r *http.Request) (access.Visitor, error) {
+	secret := h.secretOf(r, ofSession)
+	if h.desk == nil || secret == "" {
+		return access.Visitor{}, access.ErrNobody
+	}
+	return h.desk.Watcher(secret)
 }
 
 // sitDown gives the browser the secret of a session that has begun, and ends the one

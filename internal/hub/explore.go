@@ -23,7 +23,7 @@ var explorePages = []page{
 	{pattern: "POST /explore/views/{id}/remove", need: access.Read, stale: true, do: (*Hub).removeView},
 	{pattern: "GET /explore/export", need: access.Export, stale: true, do: (*Hub).exportPage},
 	{pattern: "GET /explore/tail", need: access.Read, stale: true, do: (*Hub).tailPage},
-	{pattern: "GET /explore/tail/events", need: access.Read, stale: true, do: (*Hub).tailEvents},
+	{pattern: "GET /explore/tail/events", need: access.Read, stale: true, alone: true, do: (*Hub).tailEvents},
 	{pattern: "GET /entries/{id}", need: access.Read, stale: true, do: (*Hub).entryPage},
 	{pattern: "GET /entries/{id}/json", need: access.Read, stale: true, do: (*Hub).entryJSON},
 	{pattern: "GET /entries/{id}/proof", need: access.Read, stale: true, do: (*Hub).proofPage},

@@ -102,6 +102,7 @@ type Hub struct {
 	running   Running // may be nil
 	policies  Policies
 	visitor   func(*http.Request) (access.Visitor, error)
+	watcher   func(*http.Request) (access.Visitor, error) // of a page that asks by itself
 	pages     *http.ServeMux
 	templates templates
 	assets    assets
@@ -147,6 +148,9 @@ func New(cfg Config) (*Hub, error) {
 	}
 	if h.visitor = cfg.Visitor; h.visitor == nil {
 		h.visitor = h.sitting
+		h.watcher = h.watching
+	} else {
+		h.watcher = h.visitor
 	}
 	return h, h.newPages()
 }
@@ -222,6 +226,15 @@ func (h *Hub) API() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secure(w.Header())
 		protection.Handler(http.HandlerFunc(h.known)).ServeHTTP(w, r)
+	})
+}
+
+// Secure sets the headers of [Hub.API] on each answer of a handler, also on those that
+// nothing of the Hub makes, such as of a path that is spelt otherwise.
+func Secure(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		secure(w.Header())
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -26,7 +26,10 @@ type page struct {
 	proof bool
 	// self says that it is about nothing but the visitor: whoever is signed in may.
 	self bool
-	do   func(h *Hub, v *visit) error
+	// alone says that a page asks for it by itself, also where nobody sits any more: it
+	// does not keep a session from becoming idle.
+	alone bool
+	do    func(h *Hub, v *visit) error
 }
 
 // pages are all there are; each list stands beside what it is about.
@@ -236,7 +239,11 @@ func (h *Hub) servePage(p *page) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		v := &visit{Request: r, w: w, hub: h, now: h.now(), state: h.ledger.State(), page: p}
 		var err error
-		if v.who, err = h.visitor(r); err != nil {
+		sits := h.visitor
+		if p.alone {
+			sits = h.watcher
+		}
+		if v.who, err = sits(r); err != nil {
 			h.signInFirst(v, err)
 			return
 		}

@@ -35,6 +35,7 @@ func newSeat(t *testing.T, second ...consent.Risk) *seat {
 	s.hub.trail = s.left
 	s.sit("ada", access.ConsentAdministrator)
 	s.hub.visitor = func(*http.Request) (access.Visitor, error) { return s.who, nil }
+	s.hub.watcher = s.hub.visitor
 	s.server = httptest.NewServer(s.hub.Pages())
 	t.Cleanup(s.server.Close)
 	return s

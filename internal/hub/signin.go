@@ -45,6 +45,9 @@ func (h *Hub) serveDoor(p *page) http.HandlerFunc {
 // afterwards if they only wanted to look.
 func (h *Hub) signInFirst(v *visit, why error) {
 	h.logger.Debug("a page was asked for by nobody", slog.String("page", v.page.pattern), slog.Any("why", why))
+	if v.page.pattern == signOutPattern {
+		http.SetCookie(v.w, h.cookie(ofSession, "", 0)) // also where it is not known whose it is
+	}
 	if errors.Is(why, access.ErrOutOfTouch) {
 		h.failPage(v, problem(http.StatusServiceUnavailable, "out-of-touch", why.Error()))
 		return
@@ -213,6 +216,10 @@ func signInProblem(err error) error {
 // it uses nothing up: mail programs and chats look at links before people do.
 func (h *Hub) linkPage(v *visit) error {
 	key := v.FormValue("key")
+	if dest := v.Header.Get("Sec-Fetch-Dest"); dest != "" && dest != "document" {
+		// A picture of another site's page, say: wrong ones would keep its reader from signing in.
+		return problem(http.StatusForbidden, "link", "a link is opened by whoever wants to sign in, and not by a part of a page")
+	}
 	if h.desk == nil || h.failed.Reached(caller(v.Request)) {
 		return problem(http.StatusTooManyRequests, "too-many-attempts", "too many wrong links came from this address; wait a second")
 	}

@@ -138,7 +138,7 @@ func (b *browser) secret() string {
 		b.t.Fatal(err)
 	}
 	for _, c := range b.client.Jar.Cookies(u) {
-		if c.Name == "isogate" {
+		if c.Name == "isogate-acme" {
 			return c.Value
 		}
 	}

@@ -43,7 +43,9 @@ func (h *Hub) fromProvider(v *visit) error {
 	kept := h.secretOf(v.Request, ofSignIn)
 	http.SetCookie(v.w, h.cookie(ofSignIn, "", 0))
 	secret, to, err := h.desk.Finish(v.Context(), h.provider, kept, v.URL.Query(), v.who)
-	if err != nil {
+	if err != nil && kept != "" {
+		// Without what a browser keeps nothing was tried. It does not bring it where a page of
+		// another site has it ask for this address, to have its person kept out.
 		h.wrong(v.Request, access.ByOIDC)
 	}
 	return h.seated(v, secret, err, to)

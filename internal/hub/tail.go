@@ -243,7 +243,7 @@ var errLeft = errors.New("the visitor's session has ended, or they may not read 
 
 // still asks whether who looked may go on, and tells them if not.
 func (s *tailing) still() error {
-	who, err := s.hub.visitor(s.v.Request)
+	who, err := s.hub.watcher(s.v.Request)
 	if err == nil && who.May(access.Read) && who.Name == s.v.who.Name {
 		return nil
 	}
