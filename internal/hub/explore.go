@@ -279,7 +279,7 @@ func (h *Hub) left() (Trail, error) {
 func (h *Hub) fillExplored(ctx context.Context, data *explored, after string) error {
 	query := data.Filter.query
 	var err error
-	if data.Count, err = h.trail.Count(ctx, query); err != nil {
+	if data.Count, err = h.sofar.Count(ctx, query); err != nil {
 		return err
 	}
 	for _, a := range actions {
@@ -291,7 +291,7 @@ func (h *Hub) fillExplored(ctx context.Context, data *explored, after string) er
 	if err != nil {
 		return err
 	}
-	list, err := h.trail.List(ctx, query, p)
+	list, err := h.sofar.List(ctx, query, p)
 	if err != nil {
 		return err
 	}
@@ -322,20 +322,20 @@ type shownRow struct {
 	Seq      uint64          `json:"seq"`
 	Time     time.Time       `json:"time"`
 	Kind     string          `json:"kind"`
-	What     string          `json:"what"`            // who → where, or the act
-	Why      string          `json:"why"`             // transit, or who acted
-	Purpose  string          `json:"purpose"`         // of egress
-	Decision string          `json:"decision"`        // of egress
-	Reason   string          `json:"reason"`          // of a refusal, or of what did not end as it should
-	State    string          `json:"state"`           // how a release ended
-	Actions  []actionSum     `json:"actions"`         // of its values
-	Labels   []isogate.Label `json:"labels"`          // of its fields, the first of them
-	More     int             `json:"more"`            // how many labels more there are
-	Bytes    int64           `json:"bytes"`           // that left
-	Bad      bool            `json:"bad"`             // it cannot be read
-	Open     bool            `json:"open"`            // a release of which no end is known
-	Text     string          `json:"text,omitempty"`  // the time, for a list that a script makes
-	Size     string          `json:"size,omitempty"`  // the bytes, likewise
+	What     string          `json:"what"`           // who → where, or the act
+	Why      string          `json:"why"`            // transit, or who acted
+	Purpose  string          `json:"purpose"`        // of egress
+	Decision string          `json:"decision"`       // of egress
+	Reason   string          `json:"reason"`         // of a refusal, or of what did not end as it should
+	State    string          `json:"state"`          // how a release ended
+	Actions  []actionSum     `json:"actions"`        // of its values
+	Labels   []isogate.Label `json:"labels"`         // of its fields, the first of them
+	More     int             `json:"more"`           // how many labels more there are
+	Bytes    int64           `json:"bytes"`          // that left
+	Bad      bool            `json:"bad"`            // it cannot be read
+	Open     bool            `json:"open"`           // a release of which no end is known
+	Text     string          `json:"text,omitempty"` // the time, for a list that a script makes
+	Size     string          `json:"size,omitempty"` // the bytes, likewise
 }
 
 // actionSum is how many of a row's values were treated by an action.
