@@ -44,8 +44,10 @@ func (p *Provider) known(id *oidc.IDToken, claims map[string]json.RawMessage, w 
 // name is what somebody is called, "" if what the provider says cannot be used: an
 // e-mail address that it has not verified is whatever its person typed.
 func (p *Provider) name(claims map[string]json.RawMessage) string {
-	name := strings.ToLower(text(claims[p.cfg.NameClaim]))
-	if CheckPerson(name) != nil {
+	said := text(claims[p.cfg.NameClaim])
+	name := strings.ToLower(said)
+	// Some other letters become those of ASCII in lower case, such as the sign for kelvin.
+	if CheckPerson(name) != nil || len(said) != len(name) {
 		return ""
 	}
 	if strings.Contains(name, "@") || p.cfg.NameClaim == "email" {

@@ -143,7 +143,19 @@ func (s *State) endSession(a *Act) error {
 	return nil
 }
 
+// mayOwn reports why whoever acts on others cannot have been an owner any more: of two
+// who remove each other on two gateways, one is too late, so that one is left.
+func (s *State) mayOwn(a *Act) error {
+	if p := s.people[a.Actor.Name]; p != nil && (p.Removed || slices.Contains(p.Withheld, Owner)) {
+		return noEffect("%s was an owner no more when the act was recorded", a.Actor.Name)
+	}
+	return nil
+}
+
 func (s *State) makeLink(a *Act) error {
+	if err := s.mayOwn(a); err != nil {
+		return err
+	}
 	maps.DeleteFunc(s.links, func(_ Digest, l *Link) bool { return !a.At.Before(l.Until) })
 	switch {
 	case len(a.Link) != 64 || s.links[a.Link] != nil || a.Person != "" && CheckPerson(a.Person) != nil:
@@ -200,6 +212,9 @@ func (s *State) changeRoles(a *Act) error {
 	if CheckPerson(a.Person) != nil || len(a.Roles) == 0 {
 		return noEffect("it names no person, or no role")
 	}
+	if err := s.mayOwn(a); err != nil {
+		return err
+	}
 	p := s.of(a.Person)
 	if a.What == RoleGiven {
 		p.Removed, p.Given, p.Withheld = false, union(p.Given, a.Roles), without(p.Withheld, a.Roles)
@@ -213,6 +228,9 @@ func (s *State) changeRoles(a *Act) error {
 func (s *State) remove(a *Act) error {
 	if CheckPerson(a.Person) != nil {
 		return noEffect("it names no person")
+	}
+	if err := s.mayOwn(a); err != nil {
+		return err
 	}
 	p := s.of(a.Person)
 	p.Removed, p.Given, p.Withheld, p.Claimed = true, nil, nil, nil

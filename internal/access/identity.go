@@ -64,7 +64,15 @@ func (d *Desk) signInBy(ctx context.Context, k known, again Visitor) (string, er
 		}
 		return "", refused("no-role", "you are %s, and nothing gives you a role here: %s. An owner can give you one under People, or whoever keeps the provider can add you to a group", name, k.noRole)
 	}
-	secret, err := d.begin(ctx, Act{Actor: Actor{name, ByOIDC}, Person: name, Identity: k.Identity, Claimed: slices.Clone(k.roles), Tied: tied, Proof: k.proof}, again)
+	act := Act{At: d.cfg.Now(), Actor: Actor{name, ByOIDC}, Person: name, Identity: k.Identity, Claimed: slices.Clone(k.roles), Tied: tied, Proof: k.proof}
+	// Known to have no effect, it is not recorded: an entry would say that somebody signed
+	// in whose name a stranger has given themself, as often as they like.
+	before, _ := state.Person(name)
+	var secret string
+	err := state.mayBe(&before, &act)
+	if err == nil {
+		secret, err = d.begin(ctx, act, again)
+	}
 	if errors.Is(err, ErrNoEffect) {
 		return "", &Refusal{Code: "name-taken", Detail: err.Error(), Cause: err}
 	}

@@ -29,6 +29,9 @@ func (d *Desk) Invite(ctx context.Context, by Visitor, person string, roles []Ro
 	if err := CheckPerson(person); err != nil {
 		return "", invalid("%w", err)
 	}
+	if known, _ := d.State().Person(person); by.Only != nil && (person == by.Name || known.Entered) {
+		return "", invalid("an API token makes no link for somebody who has been here; sign in for that")
+	}
 	if p, configured := d.people.people[person]; configured && p.Subject != "" {
 		return "", invalid("%s signs in by the provider, as the configuration says", person)
 	}
@@ -89,7 +92,11 @@ func (d *Desk) SignInByLink(ctx context.Context, secret, name string) (string, e
 	} else if err := CheckPerson(name); err != nil {
 		return "", invalid("%w", err)
 	}
-	return d.begin(ctx, Act{Actor: Actor{name, ByLink}, Person: name, Link: l.ID, Proof: d.cfg.Now()}, Visitor{})
+	how := ByLink
+	if l.By != system {
+		how += " of " + l.By
+	}
+	return d.begin(ctx, Act{Actor: Actor{name, how}, Person: name, Link: l.ID, Proof: d.cfg.Now()}, Visitor{})
 }
 
 // HasBearer reports whether somebody of the configuration has a token.

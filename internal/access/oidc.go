@@ -50,6 +50,10 @@ type Provider struct {
 	fence  *fence
 	client *http.Client
 
+	// asking is full while the provider is asked about itself. That may take long, so that
+	// nothing which can do without waits for it.
+	asking chan struct{}
+
 	mu    sync.Mutex // guards what follows
 	found *discovered
 	at    time.Time // when it was found, or tried
@@ -103,7 +107,7 @@ func NewProvider(cfg ProviderConfig) (*Provider, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	p := &Provider{cfg: cfg, fence: newFence(issuer, cfg.Hosts, cfg.Transport), spent: map[string]time.Time{}}
+	p := &Provider{cfg: cfg, fence: newFence(issuer, cfg.Hosts, cfg.Transport), spent: map[string]time.Time{}, asking: make(chan struct{}, 1)}
 	p.client = &http.Client{Transport: p.fence, Timeout: providerPatience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return p, nil
 }
@@ -117,15 +121,33 @@ func (p *Provider) Host() string {
 	return u.Host
 }
 
-// find is what the provider says of itself, asked anew once that is old.
+// find is what the provider says of itself, asked anew once that is old. One asks for
+// all; meanwhile what it said before holds.
 func (p *Provider) find(ctx context.Context) (*discovered, error) {
+	d, known, err := p.before()
+	if known {
+		return d, err
+	}
+	if d != nil {
+		select {
+		case p.asking <- struct{}{}:
+		default:
+			return d, nil
+		}
+	} else {
+		select {
+		case p.asking <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	defer func() { <-p.asking }()
+	if d, known, err = p.before(); known {
+		return d, err
+	}
+	d, err = p.discover(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	age := p.cfg.Now().Sub(p.at)
-	if p.found != nil && age < discoverEvery || p.found == nil && p.why != nil && age < discoverAgain {
-		return p.found, p.why
-	}
-	d, err := p.discover(ctx)
 	if err != nil && ctx.Err() != nil {
 		return p.found, err // whoever asked has gone; the provider is not to blame
 	}
@@ -136,6 +158,18 @@ func (p *Provider) find(ctx context.Context) (*discovered, error) {
 	}
 	p.found, p.why = d, err
 	return d, err
+}
+
+// before is what the provider said of itself when it was last asked, and whether that is
+// new enough not to ask again.
+func (p *Provider) before() (d *discovered, known bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	age := p.cfg.Now().Sub(p.at)
+	if p.found != nil {
+		return p.found, age < discoverEvery, nil
+	}
+	return nil, p.why != nil && age < discoverAgain, p.why
 }
 
 func (p *Provider) discover(ctx context.Context) (*discovered, error) {

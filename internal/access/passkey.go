@@ -264,6 +264,17 @@ func (d *Desk) RemovePasskey(ctx context.Context, by Visitor, id string) error {
 	if k == nil || k.Person != by.Name && !by.May(Own) {
 		return ErrNotYours
 	}
+	if k.Person == by.Name && !d.otherWay(k) {
+		return invalid("it is your only way in; add another passkey first")
+	}
 	_, err := d.do(ctx, Act{What: PasskeyRemoved, Actor: actorOf(by), Person: k.Person, Name: k.Name, Passkey: Passkey{ID: id}})
 	return err
+}
+
+// otherWay reports whether a passkey's person can sign in without it.
+func (d *Desk) otherWay(k *Passkey) bool {
+	state := d.State()
+	p, _ := state.Person(k.Person)
+	c := d.people.people[k.Person]
+	return len(state.Passkeys(k.Person)) > 1 || p.Identity != Identity{} || c.TokenSHA256 != "" || c.Subject != ""
 }

@@ -11,6 +11,7 @@ package access
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -115,8 +116,15 @@ func (v Visitor) May(right Right) bool {
 	return slices.ContainsFunc(v.Roles, func(r Role) bool { return r.May(right) })
 }
 
+// CameByLink reports whether it is a one-time link that the visitor came by.
+func (v Visitor) CameByLink() bool { return strings.HasPrefix(v.SignedIn, ByLink) }
+
 // Fresh reports whether the visitor has proved who they are within a span. Who comes
 // with a token never has.
+//
+// A proof of the future is none: a clock was put back, and would let it hold for longer.
+// Another gateway's clock may be a little ahead.
 func (v Visitor) Fresh(now time.Time, within time.Duration) bool {
-	return !v.Proved.IsZero() && now.Sub(v.Proved) < within
+	age := now.Sub(v.Proved)
+	return !v.Proved.IsZero() && age < within && age >= -skew
 }

@@ -10,7 +10,7 @@ import (
 const (
 	ByOIDC    = "OpenID Connect"
 	ByPasskey = "passkey"
-	ByLink    = "one-time link"
+	ByLink    = "one-time link" // with who made it, as they could have used it themself
 	ByBearer  = "bearer token"
 	ByToken   = "API token " // with its name
 )

@@ -42,10 +42,14 @@ func (d *Desk) MakeToken(ctx context.Context, by Visitor, name string, rights []
 	return secret, Token{ID: id, Person: by.Name, Name: name, Rights: rights, Made: a.At, Until: a.Until, Entry: a.ID}, nil
 }
 
-// RevokeToken ends a token: the visitor's own, or anybody's for an owner.
+// RevokeToken ends a token: the visitor's own, or anybody's for an owner. Who comes with
+// an API token that is not an owner's ends that one alone.
 func (d *Desk) RevokeToken(ctx context.Context, by Visitor, id Digest) error {
 	t := d.State().tokens[id]
 	if t == nil || t.Person != by.Name && !by.May(Own) {
+		return ErrNotYours
+	}
+	if by.Only != nil && by.Session == "" && !by.May(Own) && by.SignedIn != ByToken+t.Name {
 		return ErrNotYours
 	}
 	_, err := d.do(ctx, Act{What: TokenRevoked, Actor: actorOf(by), Person: t.Person, Token: id, Name: t.Name})

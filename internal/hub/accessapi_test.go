@@ -42,7 +42,7 @@ func TestPeopleByTheAPI(t *testing.T) {
 		t.Errorf("people are %+v", list)
 	}
 	sessions := into[SessionList](o.call("olga", "GET", "/sessions", "").want(200)).Sessions
-	if len(sessions) != 1 || sessions[0].Person != "grace" || sessions[0].SignedIn != access.ByLink || string(sessions[0].ID) == secret {
+	if len(sessions) != 1 || sessions[0].Person != "grace" || sessions[0].SignedIn != access.ByLink+" of olga" || string(sessions[0].ID) == secret {
 		t.Errorf("sessions are %+v", sessions)
 	}
 	made := into[TokenView](o.call("ada", "POST", "/tokens", `{"name":"ci","rights":["read","decide"],"days":30}`).want(201))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/trail"
 )
 
@@ -47,6 +48,14 @@ func (c counted) Usage(ctx context.Context, q trail.Query) (trail.Usage, error) 
 		return trail.Usage{}, err
 	}
 	return c.Trail.Usage(ctx, q)
+}
+
+// LastUses implements [Trail].
+func (c counted) LastUses(ctx context.Context, consents []isogate.EntryID) (map[isogate.EntryID]time.Time, error) {
+	if err := c.missing(); err != nil {
+		return nil, err
+	}
+	return c.Trail.LastUses(ctx, consents)
 }
 
 // List implements [Trail].

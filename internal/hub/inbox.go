@@ -59,7 +59,7 @@ type inboxTab struct {
 // How many of what is over, and of what is in force, are listed; there are filters.
 const (
 	maxEnded   = 100
-	maxInForce = maxAsked
+	maxInForce = 200
 )
 
 // inbox lists requests, the oldest first, as they should be answered, then what was

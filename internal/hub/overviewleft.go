@@ -140,11 +140,24 @@ func (h *Hub) leftSince(ctx context.Context, span string, since time.Time) (*Lef
 	for _, g := range groups {
 		l.Unlabelled = append(l.Unlabelled, Unlabelled{Transit: isogate.Transit(g.Key[0]), Path: g.Key[1], Values: formsOf(g.Values).All(), Last: g.Last.UTC()})
 	}
-	slices.SortStableFunc(l.Unlabelled, func(a, b Unlabelled) int { return cmp.Compare(b.Values, a.Values) })
+	slices.SortStableFunc(l.Unlabelled, func(a, b Unlabelled) int {
+		return cmp.Or(cmp.Compare(rest(a.Path), rest(b.Path)), cmp.Compare(b.Values, a.Values))
+	})
 	if n := len(l.Unlabelled); n > shownUnlabelled {
 		l.Unlabelled, l.UnlabelledMore = l.Unlabelled[:shownUnlabelled], n-shownUnlabelled
 	}
 	return l, nil
+}
+
+// rest is 1 for what stands in every request and is removed unless it is named: fields of
+// a body or query, which somebody may want outside, come before that.
+func rest(path string) int {
+	for _, place := range []string{"header:", "cookie:", "trailer:"} {
+		if strings.HasPrefix(path, place) {
+			return 1
+		}
+	}
+	return 0
 }
 
 // slots are all hours or days from since up to now, also those of which there is nothing.

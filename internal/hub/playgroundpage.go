@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,19 +32,23 @@ type playgroundData struct {
 	Problem *Problem
 }
 
-// playground shows the form, filled with a made-up request of the pack's tests if one
-// was chosen. What a person pastes never comes this way, which has an address.
+// playground shows a made-up request of the pack's tests, the first if none is named, and
+// what would leave of it.
 func (h *Hub) playground(v *visit) error {
 	q := v.URL.Query()
-	in := Specimen{Pack: q.Get("pack"), Transit: q.Get("transit")}
-	data, t, err := h.playgroundData(in)
+	data, t, err := h.playgroundData(Specimen{Pack: q.Get("pack"), Transit: q.Get("transit")})
 	if err != nil {
 		return err
 	}
-	if n, err := strconv.Atoi(q.Get("sample")); err == nil && t != nil && n >= 0 && n < len(data.Samples) {
-		data.take(&data.Samples[n])
+	n, err := strconv.Atoi(q.Get("sample"))
+	if err != nil && q.Get("sample") == "" {
+		n, err = 0, nil
 	}
-	return v.show("playground", "Playground", data)
+	if t == nil || err != nil || n < 0 || n >= len(data.Samples) {
+		return v.show("playground", "Playground", data)
+	}
+	data.take(&data.Samples[n])
+	return h.showTried(v, data)
 }
 
 // playgroundData is the form for a pack and a transit; either may be left out.
@@ -73,11 +76,14 @@ func (h *Hub) playgroundData(in Specimen) (*playgroundData, *policy.Transit, err
 		data.Transits = append(data.Transits, t.Name)
 	}
 	t, ok := p.Plan().Transit(isogate.Transit(in.Transit))
-	if !ok {
-		if in.Transit != "" {
-			return nil, nil, notFound("the pack has no transit of that name; choose one of it")
+	switch {
+	case ok:
+	case in.Transit != "":
+		return nil, nil, notFound("the pack has no transit of that name; choose one of it")
+	default:
+		if t = firstToTry(p); t == nil {
+			return data, nil, nil
 		}
-		return data, nil, nil
 	}
 	data.Transit, data.Samples, data.Tunnel = t.Name, p.Samples(t), t.Mode == policy.Tunnel
 	for _, m := range t.Matches() {
@@ -92,8 +98,23 @@ func (h *Hub) playgroundData(in Specimen) (*playgroundData, *policy.Transit, err
 	return data, t, nil
 }
 
+// firstToTry is a transit that has something to try, if one has; nil without transits.
+func firstToTry(p *policy.Pack) *policy.Transit {
+	all := p.Plan().Transits()
+	for _, t := range all {
+		if t.Mode != policy.Tunnel && len(p.Samples(t)) > 0 {
+			return t
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all[0]
+}
+
 // take fills the form with a made-up request.
 func (d *playgroundData) take(s *policy.Sample) {
+	d.In.Transit = string(d.Transit)
 	d.In.Method, d.In.Body, d.In.ContentType, d.In.Source = s.Request.Method, indented(string(s.Request.Body)), s.Request.ContentType, string(s.Request.Source)
 	if d.Target = s.Request.Path; s.Request.Query != "" {
 		d.Target += "?" + s.Request.Query
@@ -124,14 +145,19 @@ func (h *Hub) tryOut(v *visit) error {
 		return badRequest("no transit is chosen; choose one first")
 	}
 	data.Target, data.Headers = f.Get("target"), f.Get("headers")
-	in.Path, in.Query, _ = strings.Cut(data.Target, "?")
 	// A form ends lines with CR LF, whatever was pasted (HTML, section 4.10.21.4).
-	in.Body = strings.ReplaceAll(in.Body, "\r\n", "\n")
-	data.In.Body = in.Body
+	data.In.Body = strings.ReplaceAll(in.Body, "\r\n", "\n")
+	return h.showTried(v, data)
+}
+
+// showTried shows the form, and what would leave of what is in it.
+func (h *Hub) showTried(v *visit, data *playgroundData) error {
+	in := data.In
+	in.Path, in.Query, _ = strings.Cut(data.Target, "?")
 	var p *Problem
-	in.Headers, in.Cookies, err = namedLines(data.Headers)
 	var out Preview
-	if err == nil {
+	var err error
+	if in.Headers, in.Cookies, err = namedLines(data.Headers); err == nil {
 		out, err = h.preview(&in, v.now)
 	}
 	if errors.As(err, &p) && p.input != "" {
@@ -142,7 +168,7 @@ func (h *Hub) tryOut(v *visit) error {
 		return err
 	}
 	data.Out, data.Before, data.After = &out, indented(in.Body), indented(out.Body)
-	return v.showStatus(http.StatusOK, "playground", "Playground", data)
+	return v.show("playground", "Playground", data)
 }
 
 // indented is a JSON text with its members on lines of their own; another text as it is.

@@ -189,7 +189,7 @@ func TestAnInvitation(t *testing.T) {
 		}
 	}
 	last := h.journal.entries[len(h.journal.entries)-1]
-	if last.Actor != "grace@acme.example" || last.Act != "token made" || last.Detail["signed_in"] != "one-time link" {
+	if last.Actor != "grace@acme.example" || last.Act != "token made" || last.Detail["signed_in"] != "one-time link of olga" {
 		t.Errorf("the last entry is %+v", last)
 	}
 	grace.post("/signout", nil).want(http.StatusSeeOther, "/signin?said=signed-out")

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"time"
 
 	"github.com/isogate/isogate"
 	"github.com/isogate/isogate/internal/trail"
@@ -15,6 +16,7 @@ type Trail interface {
 	Tally(ctx context.Context, q trail.Query, by ...trail.By) ([]trail.Group, error)
 	Facets(ctx context.Context, q trail.Query) (trail.Facets, error)
 	Usage(ctx context.Context, q trail.Query) (trail.Usage, error)
+	LastUses(ctx context.Context, consents []isogate.EntryID) (map[isogate.EntryID]time.Time, error)
 	Standing() trail.Standing
 	Watch() (next uint64, more <-chan struct{})
 }

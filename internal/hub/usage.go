@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/isogate/isogate"
@@ -31,8 +33,8 @@ type Used struct {
 	Idle bool `json:"idle"`
 }
 
-// RowUsage is that of one row. Where several rows have a host in common, what left is
-// of the one that names the most of it.
+// RowUsage is that of one row. Where several rows have a host and port in common, what
+// left is of the one that names the most of it.
 type RowUsage struct {
 	Row string `json:"row"`
 	Used
@@ -124,13 +126,17 @@ func UsageOf(ctx context.Context, t Trail, g *consent.Grant, now time.Time) (*Us
 	return out, nil
 }
 
-// rowOf is the index of the row that a host was reached by: the one that names the
-// most of it; -1 if none does.
-func rowOf(rows []remote.Row, host string) int {
+// rowOf is the index of the row that a remote, as entries name it (host:port), was reached
+// by: the one that names the most of it; -1 if none does.
+func rowOf(rows []remote.Row, place string) int {
+	host, port, err := net.SplitHostPort(place)
+	if err != nil {
+		return -1
+	}
 	best := -1
 	for i, r := range rows {
 		switch {
-		case r.Kind == remote.TransitWay || !r.Allows(r.Kind, host, r.Port, r.Path):
+		case r.Kind == remote.TransitWay || strconv.Itoa(int(r.Port)) != port || !r.Allows(r.Kind, host, r.Port, r.Path):
 		case best < 0, rows[best].Wildcard() && (!r.Wildcard() || len(r.Host) > len(rows[best].Host)):
 			best = i
 		}
@@ -146,26 +152,22 @@ func (h *Hub) unknown(grant isogate.EntryID, err error) {
 }
 
 // lastUses is when grants were last used: the zero time is never, and of one that is
-// not there nobody knows. They are asked for one by one, for a user's own actions are
-// consents too, and there may be thousands of those a day.
+// not there nobody knows.
 type lastUses map[isogate.EntryID]time.Time
 
-// maxAsked is of how many grants a page asks when they were last used.
-const maxAsked = 200
-
-// lastUses asks for the first maxAsked of these.
+// lastUses asks when these were last used.
 func (k clerk) lastUses(ctx context.Context, grants []isogate.EntryID) lastUses {
 	uses := lastUses{}
 	if k.hub.trail == nil {
 		return uses
 	}
-	for _, id := range grants[:min(len(grants), maxAsked)] {
-		c, err := k.hub.trail.Count(ctx, trail.Query{Kind: isogate.KindEgress, Consent: id, Decision: isogate.Released.String()})
-		if err != nil {
-			k.hub.unknown(id, err)
-			return uses
-		}
-		uses[id] = c.Last
+	used, err := k.hub.trail.LastUses(ctx, grants)
+	if err != nil {
+		k.hub.unknown("", err)
+		return uses
+	}
+	for _, id := range grants {
+		uses[id] = used[id]
 	}
 	return uses
 }

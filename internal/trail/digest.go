@@ -29,12 +29,6 @@ type wideField struct {
 	rows, values uint64
 }
 
-// How many lines the digest of a block has, beside one for each shape, and that of a day.
-const (
-	maxLines    = 256
-	maxDayLines = 4096
-)
-
 // lineKey is what a line is of.
 type lineKey struct {
 	shape   uint32
@@ -176,8 +170,8 @@ func shorten(lines []line, shapes []*shape, most int) ([]line, []string) {
 }
 
 // appendDigest writes down what rows have altogether, by shape and consent.
-func appendDigest(dst []byte, rows []row, shapes []*shape) []byte {
-	lines, rare := shorten(digest(rows, shapes), shapes, maxLines)
+func appendDigest(dst []byte, rows []row, shapes []*shape, most int) []byte {
+	lines, rare := shorten(digest(rows, shapes), shapes, most)
 	return appendLines(dst, lines, rare)
 }
 
@@ -232,6 +226,7 @@ func appendLines(dst []byte, lines []line, rare []string) []byte {
 type written struct {
 	rare    [][]byte // the consents that are in a line of several, in order
 	consent []byte   // of the line
+	of      []byte   // of all lines, where those do not say it
 	line    line     // without its consent
 	values  []uint64
 }
@@ -253,7 +248,9 @@ func readDigest(b []byte, w *written, shapes []*shape, fields int, do func() err
 		*l = line{various: flag[0]&1 != 0, wide: l.wide[:0]}
 		l.shape = uint32(r.below(len(shapes))) //nolint:gosec // below a length
 		if w.consent = nil; !l.various {
-			w.consent = r.bytes(r.uvarint())
+			if w.consent = r.bytes(r.uvarint()); w.of != nil {
+				w.consent = w.of
+			}
 		}
 		l.n, l.open, l.failed = r.uvarint(), r.uvarint(), r.uvarint()
 		l.in, l.out, l.took = r.varint(), r.varint(), r.varint()
@@ -278,6 +275,13 @@ func readDigest(b []byte, w *written, shapes []*shape, fields int, do func() err
 		}
 	}
 	return r.err
+}
+
+// hasRare reports whether a digest has lines of several consents.
+func hasRare(b []byte) bool {
+	r := reader{b: b}
+	r.varint()
+	return r.uvarint() > 0
 }
 
 // isRare reports whether a consent is in a line of several.

@@ -259,11 +259,21 @@ func (w *walk) barren(ctx context.Context) (none map[int]bool, err error) {
 			}
 		}
 	}
-	_, err = v.dayDigests(ctx, places, func(i int, digest []byte) error {
+	for _, i := range places {
+		none[i] = true
+	}
+	left, err := v.dayDigests(ctx, places, perConsent{one: string(s.q.Consent)}, func(i int, consent, digest []byte) error {
+		if s.q.Consent != "" {
+			w.w.of = consent
+		}
 		some, err := w.some(digest)
+		w.w.of = nil
 		none[i] = !some
 		return err
 	})
+	for _, i := range left {
+		none[i] = false
+	}
 	return none, err
 }
 

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/isogate/isogate"
 )
@@ -14,12 +15,12 @@ import (
 // small has so little room for names and sets of fields that all of it is used up, and tiny
 // for shapes too.
 var (
-	small = bounds{rows: 20, names: 3, refused: 2, fields: 1 << 17, sets: 4, shapes: 1000}
-	tiny  = bounds{rows: 20, names: 3, refused: 2, fields: 1 << 17, sets: 4, shapes: 30}
+	small = bounds{rows: 20, lines: 256, names: 3, refused: 2, fields: 1 << 17, sets: 4, shapes: 1000}
+	tiny  = bounds{rows: 20, lines: 256, names: 3, refused: 2, fields: 1 << 17, sets: 4, shapes: 30}
 )
 
-// narrow has blocks of few rows, and room for the rest.
-var narrow = bounds{rows: 20, names: 4096, refused: 512, fields: 1 << 17, sets: 2048, shapes: 1 << 15}
+// narrow has blocks of few rows, whose digests do not tell all consents apart, and room for the rest.
+var narrow = bounds{rows: 20, lines: 3, names: 4096, refused: 512, fields: 1 << 17, sets: 2048, shapes: 1 << 15}
 
 // Whatever happened, in whatever order, and however often the gateway was stopped or killed
 // while the trail was read: what the trail answers is what a reading of the whole journal gives.
@@ -94,6 +95,25 @@ func same(t *testing.T, h *history, tr *Trail) {
 		if t.Failed() {
 			return
 		}
+	}
+	lastUsed(t, tr, rows, h.grants)
+}
+
+// lastUsed compares when each consent was last used.
+func lastUsed(t *testing.T, tr *Trail, rows []*naiveRow, consents []isogate.EntryID) {
+	t.Helper()
+	got, err := tr.LastUses(t.Context(), append(slices.Clone(consents), "01ARZ3NDEKTSV4RRFFQ69G5FAV", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[isogate.EntryID]time.Time{}
+	for _, c := range consents {
+		if n := naiveCount(rows, Query{Consent: c, Kind: isogate.KindEgress, Decision: "released"}); n.Rows > 0 {
+			want[c] = n.Last
+		}
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("last uses:\n got %v\nwant %v", got, want)
 	}
 }
 

@@ -71,6 +71,7 @@ func (s *shape) egress(decision isogate.Decision) bool {
 // bounds are how much is told apart.
 type bounds struct {
 	rows    int // of a block, and blockRows at the most
+	lines   int // of the digest of a block, beside one for each shape
 	names   int // different values of a member
 	refused int // different hosts that were asked for in vain
 	fields  int // different fields
@@ -78,7 +79,7 @@ type bounds struct {
 	shapes  int
 }
 
-var usual = bounds{rows: blockRows, names: 4096, refused: 512, fields: 1 << 17, sets: 2048, shapes: 1 << 15}
+var usual = bounds{rows: blockRows, lines: 256, names: 4096, refused: 512, fields: 1 << 17, sets: 2048, shapes: 1 << 15}
 
 // methods are those that a refused request may have and be told apart by.
 var methods = map[string]bool{"": true, "GET": true, "HEAD": true, "POST": true, "PUT": true, "PATCH": true, "DELETE": true, "OPTIONS": true, "TRACE": true, "CONNECT": true}

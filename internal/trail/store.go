@@ -19,7 +19,7 @@ const (
 	fileName = "trail.db"
 	// application identifies the file: "ISOT". A file of another format is thrown away.
 	application = 0x49534F54
-	format      = 1
+	format      = 2
 )
 
 // tables are made anew with each format: there is nothing to migrate, for everything is
@@ -37,12 +37,14 @@ CREATE TABLE block (
 	no INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL,
 	shapes BLOB NOT NULL, digest BLOB NOT NULL
 ) STRICT;
--- What the blocks of a day that is over have altogether.
+-- What the blocks of a day that is over have altogether, and what those rows have that are of one consent.
 CREATE TABLE day (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, digest BLOB NOT NULL) STRICT;
+CREATE TABLE used (consent TEXT NOT NULL, day INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (consent, day)) STRICT, WITHOUT ROWID;
+CREATE INDEX used_day ON used (day);
 -- And the rows themselves, column by column.
 CREATE TABLE rows (block INTEGER PRIMARY KEY, columns BLOB NOT NULL) STRICT;
 PRAGMA application_id = 1230196564;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 `
 
 // position is what is written, up to which entry.
@@ -74,10 +76,11 @@ type block struct {
 
 // store is the file.
 type store struct {
-	path string
-	db   *sql.DB
-	file os.FileInfo // as it was opened
-	size int64       // the largest that was seen: it never shrinks
+	path  string
+	db    *sql.DB
+	file  os.FileInfo // as it was opened
+	size  int64       // the largest that was seen: it never shrinks
+	lines int         // of the digest of a block: see bounds
 }
 
 // openStore opens the file; one that does not exist, or is none of ours, is made anew.
@@ -186,6 +189,7 @@ func discard(dir string) error {
 
 // load reads all but rows and digests.
 func (s *store) load(ctx context.Context, tenant isogate.Tenant, b bounds) (p position, d *dictionary, blocks []block, err error) {
+	s.lines = b.lines
 	var owner string
 	var next, missing, unreadable, stray, first int64
 	err = s.db.QueryRowContext(ctx, `SELECT tenant, next, before, missing, unreadable, stray, first FROM position`).
@@ -335,7 +339,10 @@ func (s *store) write(ctx context.Context, b *batch, shapes []*shape) error {
 		}
 	}
 	for no, rows := range b.rows {
-		if _, err := tx.ExecContext(ctx, `UPDATE block SET shapes = ?, digest = ? WHERE no = ?`, appendNumbers(nil, shapesOf(rows)), appendDigest(nil, rows, shapes), no); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE block SET shapes = ?, digest = ? WHERE no = ?`, appendNumbers(nil, shapesOf(rows)), appendDigest(nil, rows, shapes, s.lines), no); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM used WHERE day IN (SELECT first FROM day WHERE first <= ? AND last >= ?)`, no, no); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM day WHERE first <= ? AND last >= ?`, no, no); err != nil {

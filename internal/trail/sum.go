@@ -91,6 +91,7 @@ func (a *sums) throughDays(ctx context.Context) (nos []int64, err error) {
 		take(0, int64(len(v.blocks))-1)
 		return nos, nil
 	}
+	of := perConsent{one: string(s.q.Consent), each: a.how.consents}
 	next := int64(0)
 	var whole []int
 	for i := range v.days {
@@ -99,19 +100,23 @@ func (a *sums) throughDays(ctx context.Context) (nos []int64, err error) {
 		next = d.last + 1
 		switch {
 		case d.until < s.since || d.since >= s.before || !v.dirty(d) && !s.any(d.shapes):
-		case d.since >= s.since && d.until < s.before && !v.dirty(d) && (s.own < d.from || s.own > d.to):
+		case d.since >= s.since && d.until < s.before && !v.dirty(d) && (s.own < d.from || s.own > d.to) && !(of.each && (a.how.rows || s.hard(d.shapes))):
 			whole = append(whole, i)
 		default:
 			take(d.first, d.last)
 		}
 	}
 	take(next, int64(len(v.blocks))-1)
-	left, err := v.dayDigests(ctx, whole, func(i int, digest []byte) error {
+	left, err := v.dayDigests(ctx, whole, of, func(i int, consent, digest []byte) error {
 		d := &v.days[i]
 		if err := a.at(d.since); err != nil {
 			return err
 		}
+		if of != (perConsent{}) {
+			a.w.of = consent
+		}
 		sure, err := a.whole(d.shapes, digest)
+		a.w.of = nil
 		if err == nil && !sure {
 			take(d.first, d.last)
 		}
@@ -146,6 +151,16 @@ func (s *selection) meets(k *block) bool {
 func (s *selection) any(shapes []uint32) bool {
 	for _, no := range shapes {
 		if !s.of(no).no {
+			return true
+		}
+	}
+	return false
+}
+
+// hard reports whether rows of one of these shapes must be looked at.
+func (s *selection) hard(shapes []uint32) bool {
+	for _, no := range shapes {
+		if s.of(no).rows {
 			return true
 		}
 	}
@@ -187,12 +202,7 @@ func (a *sums) careful(shapes []uint32) bool {
 	if a.s.q.Consent != "" || a.s.q.Open || a.how.consents || a.how.rows {
 		return true
 	}
-	for _, no := range shapes {
-		if a.s.of(no).rows {
-			return true
-		}
-	}
-	return false
+	return a.s.hard(shapes)
 }
 
 // whole takes a block by its digest, if that tells everything.

@@ -39,14 +39,23 @@ func (t *Trail) view() (*view, error) {
 	return v, nil
 }
 
-// rows are those of a block, with the ends that are not written yet.
-func (v *view) rows(ctx context.Context, no int64, into []row) ([]row, error) {
+// written are the rows of a block as they are in the file.
+func (v *view) written(ctx context.Context, no int64, into []row) ([]row, error) {
 	raw, err := v.store.columns(ctx, no)
 	if err == nil {
 		into, err = readRows(raw, into, len(v.shapes))
 	}
 	if err != nil {
 		return nil, v.wrap(err)
+	}
+	return into, nil
+}
+
+// rows are those of a block, with the ends that are not written yet.
+func (v *view) rows(ctx context.Context, no int64, into []row) ([]row, error) {
+	into, err := v.written(ctx, no, into)
+	if err != nil {
+		return nil, err
 	}
 	if v.behind[no] {
 		for i := range into {

@@ -96,6 +96,9 @@ func TestFaultsAreNoticed(t *testing.T) {
 		if faults := w.Faults(); len(faults) > 0 || len(w.Stops) != 9 {
 			t.Errorf("walk: %v %q", w.Stops, faults)
 		}
+		if got := b.Glance(); len(got) > 0 {
+			t.Errorf("glance: %q", got)
+		}
 		if got := b.Sideways(); len(got) > 0 {
 			t.Errorf("sideways: %q", got)
 		}
@@ -209,7 +212,13 @@ func TestFaultsAreNoticed(t *testing.T) {
 				t.Errorf("the walk does not notice %q:\n%s", part, faults)
 			}
 		}
-		if strings.Contains(faults, "only a shadow") {
+		glance := strings.Join(b.Glance(), "\n")
+		for _, part := range []string{"“unseen focus”: the focus is not seen", "a.hidden “behind” is hidden behind something"} {
+			if !strings.Contains(glance, part) {
+				t.Errorf("a glance does not notice %q:\n%s", part, glance)
+			}
+		}
+		if strings.Contains(faults+glance, "only a shadow") {
 			t.Errorf("a shadow is not seen:\n%s", faults)
 		}
 		// The browser scrolls what is focused into view; at the top there is nothing to scroll.
@@ -230,8 +239,10 @@ func TestFaultsAreNoticed(t *testing.T) {
 		}
 		b.See(Sight{Width: 600, Height: 600, ForcedColours: true})
 		defer b.See(Sight{Width: 600, Height: 600})
-		if faults := strings.Join(b.Walk().Faults(), "\n"); !strings.Contains(faults, "“only a shadow”: the focus is not seen") {
-			t.Errorf("under forced colours there is no shadow:\n%s", faults)
+		for how, faults := range map[string][]string{"walk": b.Walk().Faults(), "glance": b.Glance()} {
+			if all := strings.Join(faults, "\n"); !strings.Contains(all, "“only a shadow”: the focus is not seen") {
+				t.Errorf("under forced colours there is no shadow, by a %s:\n%s", how, all)
+			}
 		}
 	})
 	t.Run("authenticator", func(t *testing.T) {

@@ -1,6 +1,7 @@
 package browsertest
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,6 +13,10 @@ import (
 type Inspection struct {
 	// URL is where it is.
 	URL string
+	// Status is what it answers with; 200 by default.
+	Status int
+	// Then does what leads from there to what is looked at, as the answer to a form.
+	Then func()
 	// NeedsScript says that it cannot be read without scripts.
 	NeedsScript bool
 	// Hosts are those that may be asked for something, besides the page's own.
@@ -51,8 +56,11 @@ func (b *Browser) Inspect(i Inspection) (faults, unsure []string) {
 	}
 	look := func(s Sight) {
 		b.See(s)
-		if status := b.Open(i.URL); status != http.StatusOK {
+		if status := b.Open(i.URL); status != cmp.Or(i.Status, http.StatusOK) {
 			b.tb.Fatalf("%s answers %d: %s", i.URL, status, b.look())
+		}
+		if i.Then != nil {
+			i.Then()
 		}
 	}
 	b.Complaints() // of pages before it
@@ -77,14 +85,14 @@ func (b *Browser) Inspect(i Inspection) (faults, unsure []string) {
 	look(Sight{Width: 320, Height: 640})
 	say("on a phone", b.Sideways()...)
 	judge("on a phone", "target-size", "scrollable-region-focusable", "color-contrast")
-	say("on a phone, by the keyboard", b.Walk().Faults()...)
+	say("on a phone, by the keyboard", b.Glance()...)
 	picture("phone")
 
 	look(Sight{Zoom: 200})
 	say("at 200 %", b.Sideways()...)
 
 	look(Sight{ForcedColours: true, LessMotion: true})
-	say("in forced colours, by the keyboard", b.Walk().Faults()...)
+	say("in forced colours, by the keyboard", b.Glance()...)
 	say("with less motion", b.Moving()...)
 	picture("forced")
 
@@ -108,4 +116,4 @@ func (b *Browser) Inspect(i Inspection) (faults, unsure []string) {
 }
 
 // aboutScript is what a page is about.
-const aboutScript = `[...document.querySelectorAll("h1, h2, h3, caption, legend, th")].map(e => e.textContent.trim().replace(/\s+/g, " ")).join(" | ")`
+const aboutScript = `[...document.querySelectorAll("h1, h2, h3, caption, legend, th[scope=col]")].map(e => e.textContent.trim().replace(/\s+/g, " ")).join(" | ")`

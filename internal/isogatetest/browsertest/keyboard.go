@@ -70,6 +70,30 @@ func (b *Browser) Walk() Walk {
 	return w
 }
 
+// Glance looks at what [Browser.Walk] stops at, without walking: each element is given
+// the focus by a script, as if by the keyboard. The answer is what is wrong, a line each.
+func (b *Browser) Glance() []string {
+	b.tb.Helper()
+	var stops []Stop
+	b.Do("glance", chromedp.Evaluate(prepareWalk, nil), chromedp.KeyEvent(kb.Tab), // from now on the focus comes by the keyboard
+		chromedp.Evaluate(`(() => {
+			const out = [];
+			for (const e of document.querySelectorAll("a[href], area[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']")) {
+				if (!e.checkVisibility({checkVisibilityCSS: true}) || e.getClientRects().length === 0 || e.disabled) continue;
+				e.focus();
+				if (document.activeElement === e) out.push(`+stopOf+`(e));
+			}
+			return out;
+		})()`, &stops))
+	if len(stops) == 0 {
+		return []string{"nothing takes the focus"}
+	}
+	for i := range stops {
+		stops[i].Name = "asked for by a walk alone"
+	}
+	return Walk{Stops: stops}.Faults()
+}
+
 // Faults are what is wrong with a walk, a line each.
 func (w Walk) Faults() (out []string) {
 	for _, s := range w.Stops {
@@ -106,11 +130,10 @@ const prepareWalk = `(() => {
 	start.tabIndex = -1; document.body.prepend(start); start.focus({preventScroll: true}); start.remove();
 })()`
 
-// stopScript looks at what has the focus. An outline that cannot be seen is none.
-const stopScript = `(() => {
-	const e = document.activeElement, walk = window.isogateWalk;
-	if (!e || e === document.body || e === document.documentElement) return {At: 0};
-	const s = getComputedStyle(e), none = /rgba\([^)]*, 0\)|transparent/;
+// stopOf is a function that looks at an element that has the focus. An outline that
+// cannot be seen is none.
+const stopOf = `(e => {
+	const walk = window.isogateWalk, none = /rgba\([^)]*, 0\)|transparent/;
 	const outlined = x => { const s = getComputedStyle(x); return s.outlineStyle !== "none" && (s.outlineStyle === "auto" || parseFloat(s.outlineWidth) >= 2) && !none.test(s.outlineColor); };
 	const seen = x => walk.look(x) !== walk.plain.get(x) && (outlined(x) || getComputedStyle(x).boxShadow !== "none");
 	const label = e.labels && e.labels.length ? [...e.labels] : [];
@@ -120,7 +143,14 @@ const stopScript = `(() => {
 		const at = document.elementFromPoint(x, y);
 		return at && (at === e || e.contains(at) || label.some(l => l.contains(at)));
 	});
-	return {At: walk.elements.get(e) || -1, Element: ` + nameOf + `(e), Role: e.computedRole || "", Name: e.computedName || "", Seen: seen(e) || label.some(seen), Clear: clear};
+	return {At: walk.elements.get(e) || -1, Element: ` + nameOf + `(e), Seen: seen(e) || label.some(seen), Clear: clear};
+})`
+
+// stopScript looks at what has the focus.
+const stopScript = `(() => {
+	const e = document.activeElement;
+	if (!e || e === document.body || e === document.documentElement) return {At: 0};
+	return Object.assign(` + stopOf + `(e), {Role: e.computedRole || "", Name: e.computedName || ""});
 })()`
 
 // missedScript lists what a mouse can use. Of a group of radio buttons the keyboard
