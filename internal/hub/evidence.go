@@ -91,6 +91,11 @@ func (h *Hub) sendEvidence(w http.ResponseWriter, r *http.Request, who access.Vi
 	if h.evidence == nil || h.journal == nil {
 		return notFound("this Hub has no journal to make evidence of")
 	}
+	done, err := h.copying()
+	if err != nil {
+		return err
+	}
+	defer done()
 	c := http.NewResponseController(w)
 	if err := c.SetWriteDeadline(time.Now().Add(beginFor)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err

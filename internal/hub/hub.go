@@ -108,6 +108,7 @@ type Hub struct {
 	assets    assets
 	views     views
 	tails     tails
+	copies    chan struct{} // has an element for each export and file of evidence that is being written
 }
 
 // maxBody is the largest body of a request, in bytes.
@@ -137,6 +138,7 @@ func New(cfg Config) (*Hub, error) {
 		mux:     http.NewServeMux(), patterns: map[string]bool{},
 		policies: cfg.Policies,
 	}
+	h.copies = make(chan struct{}, copiesAtOnce)
 	if cfg.Trail != nil {
 		h.trail = counted{cfg.Trail}
 	}
