@@ -99,6 +99,17 @@ func TestAttackTheTrailTakenAway(t *testing.T) {
 				t.Fatal(err)
 			}
 			h.grow(300)
+			for all := uint64(len(h.all())); ; { // what it heard of last may be from before
+				next, more := tr.Watch()
+				if next >= all {
+					break
+				}
+				select {
+				case <-more:
+				case <-time.After(30 * time.Second):
+					t.Fatalf("it does not catch up: %+v", tr.Standing())
+				}
+			}
 			current(t, tr)
 			for range 20 { // over connections that were open, and new ones
 				rows, _ := naiveFold(h.all())

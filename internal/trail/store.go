@@ -145,7 +145,7 @@ func (s *store) taken() error {
 	case errors.Is(err, os.ErrNotExist):
 		return errors.New("its file is not there any more")
 	case err != nil:
-		return nil // it cannot be told; reading and writing will
+		return nil //nolint:nilerr // it cannot be told; reading and writing will
 	case !os.SameFile(now, s.file):
 		return errors.New("another file is in its place")
 	case now.Size() < s.size:
