@@ -120,6 +120,12 @@ func showVerdict(e *env, v *evidence.Verdict, key string) error {
 	for _, digest := range v.Missing {
 		_, _ = fmt.Fprintf(out, "the pack %s is not in it\n", printable(digest))
 	}
+	if v.First+v.Count == v.Size {
+		_, _ = fmt.Fprintf(out, "it ends with the checkpoint: what was recorded in the period after that is not in it\n")
+	}
+	if v.First > 0 {
+		_, _ = fmt.Fprintf(out, "that no act on consents from before the period was left out cannot be shown by it: for that, take evidence from the first entry on\n")
+	}
 	if s.Earlier > 0 {
 		_, _ = fmt.Fprintf(out, "%d acts on consents from before the period were left out of it\n", s.Earlier)
 	}

@@ -279,7 +279,7 @@ func (h *Hub) left() (Trail, error) {
 func (h *Hub) fillExplored(ctx context.Context, data *explored, after string) error {
 	query := data.Filter.query
 	var err error
-	if data.Count, err = h.trail.Count(ctx, query); err != nil {
+	if data.Count, err = h.sofar.Count(ctx, query); err != nil {
 		return err
 	}
 	for _, a := range actions {
@@ -291,7 +291,7 @@ func (h *Hub) fillExplored(ctx context.Context, data *explored, after string) er
 	if err != nil {
 		return err
 	}
-	list, err := h.trail.List(ctx, query, p)
+	list, err := h.sofar.List(ctx, query, p)
 	if err != nil {
 		return err
 	}

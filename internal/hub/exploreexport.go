@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -60,6 +61,20 @@ func (h *Hub) exportPage(v *visit) error {
 // itself takes as long as it takes.
 const writeFor = 30 * time.Second
 
+// copiesAtOnce is how many exports and files of evidence are written at a time: each reads
+// and packs as fast as it can, beside a gateway that has other things to do.
+const copiesAtOnce = 3
+
+// copying has a place among those that are written, until done.
+func (h *Hub) copying() (done func(), err error) {
+	select {
+	case h.copies <- struct{}{}:
+		return func() { <-h.copies }, nil
+	default:
+		return nil, problem(http.StatusTooManyRequests, "too-many-exports", fmt.Sprintf("%d exports or files of evidence are being written already; try again when one of them is done", copiesAtOnce))
+	}
+}
+
 // export writes every entry that the filter selects, the oldest first, as they are
 // now: who exported what is an entry before the first byte of it leaves. Each
 // release is one entry, with how it ended.
@@ -77,6 +92,11 @@ func (h *Hub) export(w http.ResponseWriter, r *http.Request, who access.Visitor,
 	if x == nil {
 		return badRequest("the parameter format is none of csv, jsonl, ocsf")
 	}
+	done, err := h.copying()
+	if err != nil {
+		return err
+	}
+	defer done()
 	query := f.query
 	if query.Before.IsZero() || query.Before.After(now) {
 		query.Before = now // so that it comes to an end, also while entries come in

@@ -98,7 +98,8 @@ type Hub struct {
 
 	url       *url.URL
 	tenant    isogate.Tenant
-	trail     Trail   // may be nil
+	trail     Trail   // answers only while it has all; may be nil
+	sofar     Trail   // the same, however far behind it is: for pages that say so
 	running   Running // may be nil
 	policies  Policies
 	visitor   func(*http.Request) (access.Visitor, error)
@@ -109,6 +110,7 @@ type Hub struct {
 	views     views
 	newest    newests
 	tails     tails
+	copies    chan struct{} // has an element for each export and file of evidence that is being written
 }
 
 // maxBody is the largest body of a request, in bytes.
@@ -129,7 +131,7 @@ func New(cfg Config) (*Hub, error) {
 		tenant: cfg.Tenant, ledger: cfg.Ledger, describe: cfg.Describe, logger: cfg.Logger, now: cfg.Now,
 		desk: cfg.Desk, provider: cfg.Provider, passkeys: cfg.Passkeys,
 		custody: cfg.Custody,
-		trail:   cfg.Trail,
+		sofar:   cfg.Trail,
 		journal: cfg.Journal,
 		packs:   cfg.Packs, evidence: cfg.Evidence,
 		running: cfg.Running,
@@ -137,6 +139,10 @@ func New(cfg Config) (*Hub, error) {
 		failed:  guess.New(cfg.Now),
 		mux:     http.NewServeMux(), patterns: map[string]bool{},
 		policies: cfg.Policies,
+	}
+	h.copies = make(chan struct{}, copiesAtOnce)
+	if cfg.Trail != nil {
+		h.trail = counted{cfg.Trail}
 	}
 	for _, r := range routes {
 		pattern := r.method + " " + Prefix + r.path

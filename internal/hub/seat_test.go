@@ -32,7 +32,7 @@ func newSeat(t *testing.T, second ...consent.Risk) *seat {
 	t.Helper()
 	s := &seat{office: newOffice(t, second...), left: &leftTrail{}}
 	s.left.journal = s.journal
-	s.hub.trail = s.left
+	s.hub.trail, s.hub.sofar = counted{s.left}, s.left
 	s.sit("ada", access.ConsentAdministrator)
 	s.hub.visitor = func(*http.Request) (access.Visitor, error) { return s.who, nil }
 	s.hub.watcher = s.hub.visitor
@@ -56,6 +56,7 @@ type leftTrail struct {
 	uses    map[isogate.EntryID]time.Time
 	asked   []trail.Query
 	err     error
+	at      trail.Standing
 }
 
 func (l *leftTrail) Usage(_ context.Context, q trail.Query) (trail.Usage, error) {
@@ -85,7 +86,7 @@ func (l *leftTrail) Facets(context.Context, trail.Query) (trail.Facets, error) {
 	return trail.Facets{}, l.err
 }
 
-func (l *leftTrail) Standing() trail.Standing { return trail.Standing{At: time.Now()} }
+func (l *leftTrail) Standing() trail.Standing { return l.at }
 
 func (l *leftTrail) List(_ context.Context, q trail.Query, paging trail.Paging) (trail.Page, error) {
 	l.journal.mu.Lock()

@@ -87,10 +87,10 @@ const tailKept = 200
 // tailPage shows the newest entries, and with a script those that come. Without one
 // it leads to the newer ones.
 func (h *Hub) tailPage(v *visit) error {
-	t, err := h.left()
-	if err != nil {
+	if _, err := h.left(); err != nil {
 		return err
 	}
+	t := h.sofar // it shows what comes, and says of nothing that it never was
 	q, err := v.query()
 	if err != nil {
 		return err
@@ -138,10 +138,10 @@ func (h *Hub) tailPage(v *visit) error {
 // tailEvents sends entries as they come (WHATWG HTML, server-sent events), for as
 // long as who asked may see them and reads them. One event has the rows of one look.
 func (h *Hub) tailEvents(v *visit) error {
-	t, err := h.left()
-	if err != nil {
+	if _, err := h.left(); err != nil {
 		return err
 	}
+	t := h.sofar // it shows what comes, and says of nothing that it never was
 	q, err := v.query()
 	if err != nil {
 		return err

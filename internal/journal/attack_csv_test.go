@@ -45,3 +45,18 @@ func TestAttackFormulasInCSV(t *testing.T) {
 		}
 	}
 }
+
+// TestAttackFormulasBehindSemicolons: attack: a path that a caller chose has a semicolon and then a
+// formula in it. Spreadsheets in half of Europe part cells by semicolons and not by commas, and take
+// a quote for one only at the beginning of a cell, so that the formula is a cell of its own. No part
+// of a cell between what any of them parts by may begin like one.
+func TestAttackFormulasBehindSemicolons(t *testing.T) {
+	for cell, want := range map[string]string{
+		"/v1/a;=cmd|x!A0": "/v1/a;'=cmd|x!A0", "a;+1": "a;'+1", "a\t-1": "a\t'-1", "a\n@x": "a\n'@x", "a; =1;b": "a;' =1;b", "a;;=1": "a;;'=1", "a;\u200b=1": "a;'\u200b=1",
+		"1 user.email personal.contact.email token; 2 b c allow": "1 user.email personal.contact.email token; 2 b c allow", "a;b=c": "a;b=c", ";": ";", "a;": "a;",
+	} {
+		if got := inert(cell); got != want {
+			t.Errorf("%q is written as %q, want %q", cell, got, want)
+		}
+	}
+}

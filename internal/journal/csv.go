@@ -47,18 +47,39 @@ func csvRow(e isogate.Entry) []string {
 // inert keeps a spreadsheet from computing a cell (OWASP, CSV injection): = + - @
 // begin formulas, also in their full-width forms, which spreadsheets in East Asian
 // languages take for the same, and tab, CR and LF may be dropped before one. So may
-// white space, and characters that do not show.
+// white space, and characters that do not show. It keeps one from computing a part of a cell
+// too: many part cells by semicolons or tabs where commas write decimals, and take no
+// notice of quotes that are not at the beginning of what they take for a cell.
 func inert(cell string) string {
-	for i, r := range cell {
+	mark := strings.HasPrefix(cell, "'") || strings.HasPrefix(cell, `"`) // a spreadsheet could take it for its own, and so not show it
+	var b strings.Builder
+	for at := 0; ; {
+		end := len(cell)
+		if i := strings.IndexAny(cell[at:], parting); i >= 0 {
+			end = at + i
+		}
+		if part := cell[at:end]; formula(part) || at == 0 && (mark || part == "" && cell != "" && cell[0] != ';') {
+			b.WriteByte('\'')
+		}
+		if end == len(cell) {
+			return b.String() + cell[at:]
+		}
+		b.WriteString(cell[at : end+1])
+		at = end + 1
+	}
+}
+
+const parting = ";\t\r\n"
+
+// formula reports whether a spreadsheet may take a text for one.
+func formula(s string) bool {
+	for _, r := range s {
 		switch {
-		case strings.ContainsRune("=+-@\t\r\n＝＋－＠\u2212\ufe62\ufe63\ufe66\ufe6b", r):
-			return "'" + cell
-		case i == 0 && (r == '\'' || r == '"'):
-			// One that a spreadsheet could take for its own mark, and so not show.
-			return "'" + cell
+		case strings.ContainsRune("=+-@＝＋－＠\u2212\ufe62\ufe63\ufe66\ufe6b", r):
+			return true
 		case !unicode.IsSpace(r) && unicode.IsPrint(r):
-			return cell
+			return false
 		}
 	}
-	return cell
+	return false
 }

@@ -63,7 +63,7 @@ func TestCompareSaysWhatChanges(t *testing.T) {
 		"a source":         {base.edited(t, sessionTransit, "[product/help-center]", "[product/help-center, product/x]"), true, []string{"source", "product/x"}},
 		"a path":           {base.edited(t, sessionTransit, "POST /v1/sessions", "POST /v1/sessions, POST /v2/sessions"), true, []string{"match", "POST /v2/sessions"}},
 		"no consent":       {base.edited(t, sessionTransit, "consent: user-action", "consent: none"), true, []string{"consent"}},
-		"more consent":     {base.edited(t, sessionTransit, "consent: user-action", "consent: admin"), false, []string{"consent"}},
+		"other consent":    {base.edited(t, sessionTransit, "consent: user-action", "consent: admin"), true, []string{"consent"}},
 		"another place":    {base.edited(t, "destinations.yaml", "https://support.example", "https://other.example"), true, []string{"https://other.example"}},
 		"no landing":       {base.edited(t, "destinations.yaml", `, landing: {public_key: landing.example+c5902534+Aa03HmV1jTEiiVqgP1xg45rBwlAnDJyy4C9MgRD2LVbO}`, ""), true, []string{"landing"}},
 		"another label":    {base.edited(t, sessionContract, "tickets[].title: ugc.title", "tickets[].title: system.metadata"), true, []string{"tickets[].title", "allow"}},

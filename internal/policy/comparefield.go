@@ -138,6 +138,9 @@ func compareFields(was, is *Transit, at time.Time, ways *[]Change) []FieldChange
 		names := slices.Sorted(maps.Keys(a))
 		names = append(names, slices.Sorted(maps.Keys(b))...)
 		slices.Sort(names)
+		if which < partHeaders { // what nobody names leaves here too, by what is done with the unclassified
+			c.spot(spot{field: payloadParts[which] + ":*", was: named(nil, "*"), is: named(nil, "*")})
+		}
 		for _, name := range slices.Compact(names) {
 			c.spot(spot{field: payloadParts[which] + ":" + name, was: named(a, name), is: named(b, name), removed: which >= partHeaders})
 		}

@@ -76,12 +76,14 @@ func compareWays(was, is *Transit) (out []Change) {
 	one("landing", was.Destination.LandingKey, is.Destination.LandingKey, was.Destination.LandingKey != "" && is.Destination.LandingKey != "" || !is.landed(),
 		"what is sealed is opened by another, or by nobody who holds keys")
 	one("purpose", was.Purpose.String(), is.Purpose.String(), true, "what leaves is for something else than it was allowed for")
-	one("consent", was.Consent.String(), is.Consent.String(), is.Consent > was.Consent, "less is asked of the customer before")
+	// Of none of the two that ask for something can be said that it asks for more: with a user's
+	// own action nothing leaves on its own, and with an administrator's no user has to act.
+	one("consent", was.Consent.String(), is.Consent.String(), was.Consent != NoConsent, "what was refused without the one leaves with the other")
 	one("user_action", was.UserAction.String(), is.UserAction.String(), was.UserAction != nil && is.UserAction != nil && !is.UserAction.within(was.UserAction), "other acts count as the user's own")
 	one("mode", was.Mode.String(), is.Mode.String(), is.Mode == Tunnel, "everything passes unread")
 	one("budget", was.Budget.text(), is.Budget.text(), !is.Budget.within(was.Budget), "more may leave in a time")
 	one("session", was.SessionHeader, is.SessionHeader, is.SessionHeader != "", "what is transit-only lives for another session")
-	one("subject", string(was.Subject), string(is.Subject), false, "")
+	one("subject", string(was.Subject), string(is.Subject), was.Subject != "" && is.landed(), "what is erased by whom it belongs to is found by that no more")
 	one("restore", fmt.Sprint(was.Response.Restore), fmt.Sprint(is.Response.Restore), is.Response.Restore, "tokens that come back are turned into the originals")
 	one("largest response", fmt.Sprint(was.Response.Max), fmt.Sprint(is.Response.Max), false, "")
 	if was.Mode != Tunnel && is.Mode != Tunnel {

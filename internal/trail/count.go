@@ -13,6 +13,11 @@ import (
 
 // Count counts what the query selects. It is exact, but for what it says is unlisted.
 func (t *Trail) Count(ctx context.Context, q Query) (Count, error) {
+	done, err := t.turn(ctx)
+	if err != nil {
+		return Count{}, err
+	}
+	defer done()
 	s, err := t.chosen(ctx, q)
 	if err != nil {
 		return Count{}, err
@@ -105,6 +110,11 @@ const MaxGroups = 100_000
 // It is also what knows what is in use: by consent, by remote, by rule, by path of what is
 // "unclassified", with the first and last time of each. What is not among the groups was never used.
 func (t *Trail) Tally(ctx context.Context, q Query, by ...By) ([]Group, error) {
+	done, err := t.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	s, err := t.chosen(ctx, q)
 	if err != nil {
 		return nil, err

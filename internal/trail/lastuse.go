@@ -13,6 +13,11 @@ import (
 // LastUses is when each of these consents last let something out, of those that ever did.
 // It is for many consents: of one, Usage tells more.
 func (t *Trail) LastUses(ctx context.Context, consents []isogate.EntryID) (map[isogate.EntryID]time.Time, error) {
+	done, err := t.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	v, err := t.view()
 	if err != nil {
 		return nil, err

@@ -21,6 +21,11 @@ const (
 // first. The entries are read from the journal. Rows that Count says are unlisted are not
 // among them.
 func (t *Trail) List(ctx context.Context, q Query, p Paging) (Page, error) {
+	done, err := t.turn(ctx)
+	if err != nil {
+		return Page{}, err
+	}
+	defer done()
 	s, err := t.chosen(ctx, q)
 	if err != nil {
 		return Page{}, err

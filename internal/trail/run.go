@@ -69,25 +69,36 @@ func (t *Trail) step(ctx context.Context) (current bool, err error) {
 			return false, err
 		}
 	}
-	if err := t.settle(ctx); err != nil {
-		return false, err
+	if err := t.store.taken(); err != nil {
+		return false, t.again(ctx, err)
 	}
-	current, err = t.read(ctx)
+	if why := t.doubt.Swap(nil); why != nil {
+		return false, t.again(ctx, *why)
+	}
+	if err = t.settle(ctx); err == nil {
+		current, err = t.read(ctx)
+	}
 	if err == nil && t.digesting {
 		t.digesting, err = t.digestDays(ctx)
 		current = current && !t.digesting
 	}
-	if errors.Is(err, errPutBack) {
-		t.cfg.Logger.Warn("the trail is thrown away and built again from the journal", slog.String("trail", t.cfg.Dir), slog.Any("reason", err))
-		if err := t.leave(); err != nil {
-			return false, fmt.Errorf("trail %s: %w", t.cfg.Dir, err)
-		}
-		if err := discard(t.cfg.Dir); err != nil {
-			return false, fmt.Errorf("trail: %w; delete the directory, it is built again", err)
-		}
-		return false, t.load(ctx)
+	if errors.Is(err, errPutBack) || harmed(err) {
+		return false, t.again(ctx, err)
 	}
 	return current, err
+}
+
+// again throws the trail away and begins anew.
+func (t *Trail) again(ctx context.Context, why error) error {
+	t.cfg.Logger.Warn("the trail is thrown away and built again from the journal", slog.String("trail", t.cfg.Dir), slog.Any("reason", why))
+	// What is closed is not used any more, whatever is said about it.
+	if err := t.leave(); err != nil && !harmed(err) {
+		t.cfg.Logger.Warn("the old trail is not closed as it should be", slog.String("trail", t.cfg.Dir), slog.Any("error", err))
+	}
+	if err := discard(t.cfg.Dir); err != nil {
+		return fmt.Errorf("trail: %w; delete the directory, it is built again", err)
+	}
+	return t.load(ctx)
 }
 
 // leave closes the file, which is to be thrown away. Who reads it just now gets an error.

@@ -78,7 +78,9 @@ type block struct {
 type store struct {
 	path  string
 	db    *sql.DB
-	lines int // of the digest of a block: see bounds
+	file  os.FileInfo // as it was opened
+	size  int64       // the largest that was seen: it never shrinks
+	lines int         // of the digest of a block: see bounds
 }
 
 // openStore opens the file; one that does not exist, or is none of ours, is made anew.
@@ -94,7 +96,8 @@ func openStore(ctx context.Context, dir string) (s *store, why error, err error)
 	if err != nil {
 		return nil, nil, fmt.Errorf("trail: %w; its directory must be writable, and may be deleted", err)
 	}
-	if err := f.Close(); err != nil {
+	opened, err := f.Stat()
+	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, nil, fmt.Errorf("trail: %w", err)
 	}
 	// What is not on disk after the power failed is read from the journal again: it
@@ -105,7 +108,7 @@ func openStore(ctx context.Context, dir string) (s *store, why error, err error)
 	if err != nil {
 		return nil, nil, fmt.Errorf("trail %s: %w", path, err)
 	}
-	s = &store{path: path, db: sql.OpenDB(connector)}
+	s = &store{path: path, db: sql.OpenDB(connector), file: opened}
 	s.db.SetMaxOpenConns(6)
 	s.db.SetMaxIdleConns(3)
 	if why = s.ours(ctx); why != nil {
@@ -133,6 +136,45 @@ func (s *store) ours(ctx context.Context) error {
 }
 
 func (s *store) close() error { return s.db.Close() }
+
+// taken says that another file is in the place of this one, or none, or less of it: connections
+// that are opened later would find that. Only Run asks.
+func (s *store) taken() error {
+	now, err := os.Stat(s.path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return errors.New("its file is not there any more")
+	case err != nil:
+		return nil //nolint:nilerr // it cannot be told; reading and writing will
+	case !os.SameFile(now, s.file):
+		return errors.New("another file is in its place")
+	case now.Size() < s.size:
+		return errors.New("a part of its file is gone")
+	}
+	s.size = now.Size()
+	return nil
+}
+
+// harmed reports whether an error says that the file is not as it was written, which does not pass
+// by itself. A full disk, a lock or a file that cannot be written do.
+func harmed(err error) bool {
+	const dbMoved = 8 | 4<<8 // SQLITE_READONLY_DBMOVED
+	var e *sqlite.Error
+	switch {
+	case errors.Is(err, errDamaged):
+		return true
+	case !errors.As(err, &e):
+		return false
+	}
+	switch code := e.Code(); code & 0xff {
+	case 11, 26: // SQLITE_CORRUPT, SQLITE_NOTADB
+		return true
+	case 1: // SQLITE_ERROR: of these statements, that a table is not there
+		return code == 1
+	default:
+		return code == dbMoved
+	}
+}
 
 // discard deletes a trail's files.
 func discard(dir string) error {

@@ -26,7 +26,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/isogate/isogate"
@@ -103,6 +105,9 @@ type Trail struct {
 	cfg    Config
 	bounds bounds
 
+	doubt atomic.Pointer[error] // why the file must be made anew, as a question found
+	turns chan struct{}         // has an element for each question that is being answered
+
 	tenant  isogate.Tenant // of Run alone, as are the other members up to mu
 	open    opened
 	glances glances
@@ -145,7 +150,7 @@ func open(ctx context.Context, cfg Config, b bounds) (*Trail, error) {
 	if cfg.Share <= 0 || cfg.Share > 1 {
 		cfg.Share = DefaultShare
 	}
-	t := &Trail{cfg: cfg, bounds: b, more: make(chan struct{})}
+	t := &Trail{cfg: cfg, bounds: b, more: make(chan struct{}), turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
 	if err := t.load(ctx); err != nil {
 		t.stand(time.Now(), err)
 		cfg.Logger.Error("the trail of the journal is not opened; nothing else depends on it", slog.String("trail", cfg.Dir), slog.Any("error", err))
@@ -217,6 +222,17 @@ func (t *Trail) Standing() Standing {
 	f := t.now.flaws
 	s.Missing, s.Unreadable, s.Stray, s.First = f.missing, f.unreadable, f.stray, f.first
 	return s
+}
+
+// turn waits until a question may be answered, and returns what ends it. Half of the processors
+// are left to the gateway, however many ask; what waits costs nothing.
+func (t *Trail) turn(ctx context.Context) (done func(), err error) {
+	select {
+	case t.turns <- struct{}{}:
+		return func() { <-t.turns }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("trail: too many ask at once: %w", ctx.Err())
+	}
 }
 
 // Watch is the seq of the first entry that is not in the trail, and a channel that is

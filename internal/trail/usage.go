@@ -17,6 +17,11 @@ func (t *Trail) Usage(ctx context.Context, q Query) (Usage, error) {
 		return Usage{}, nil
 	}
 	q.Decision, q.Kind = released, isogate.KindEgress
+	done, err := t.turn(ctx)
+	if err != nil {
+		return Usage{}, err
+	}
+	defer done()
 	s, err := t.chosen(ctx, q)
 	if err != nil {
 		return Usage{}, err
@@ -45,6 +50,11 @@ func (t *Trail) Usage(ctx context.Context, q Query) (Usage, error) {
 
 // Facets returns what a query could be narrowed by.
 func (t *Trail) Facets(ctx context.Context, q Query) (Facets, error) {
+	done, err := t.turn(ctx)
+	if err != nil {
+		return Facets{}, err
+	}
+	defer done()
 	v, err := t.view()
 	if err != nil {
 		return Facets{}, err

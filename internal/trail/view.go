@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 )
 
 // view is the trail at one moment. Blocks that are written again meanwhile are the same
 // rows with more ends, so that what is read of them later is as good.
 type view struct {
 	store  *store
+	doubt  *atomic.Pointer[error]
 	next   uint64 // seq of the first entry that is not in it
 	shapes []*shape
 	fields []field
@@ -28,7 +30,7 @@ func (t *Trail) view() (*view, error) {
 	if t.store == nil || t.now.next == 0 && !t.standing.Current() {
 		return nil, ErrBehind
 	}
-	v := &view{store: t.store, next: t.now.next, shapes: t.dict.shapes, fields: t.dict.fields, blocks: t.blocks, days: t.days, tail: slices.Clone(t.tail), late: maps.Clone(t.late), behind: map[int64]bool{}}
+	v := &view{store: t.store, doubt: &t.doubt, next: t.now.next, shapes: t.dict.shapes, fields: t.dict.fields, blocks: t.blocks, days: t.days, tail: slices.Clone(t.tail), late: maps.Clone(t.late), behind: map[int64]bool{}}
 	for seq := range v.late {
 		if no, ok := blockOf(v.blocks, seq); ok {
 			v.behind[no] = true
@@ -66,7 +68,10 @@ func (v *view) rows(ctx context.Context, no int64, into []row) ([]row, error) {
 }
 
 func (v *view) wrap(err error) error {
-	return fmt.Errorf("trail %s: %w; where this stays, delete it while the gateway is stopped, and it is built again", v.store.path, err)
+	if harmed(err) {
+		v.doubt.Store(&err)
+	}
+	return fmt.Errorf("trail %s: %w; where this stays, delete it: it is built again", v.store.path, err)
 }
 
 // gap is how many digests are read for nothing rather than by a query of their own.
