@@ -26,9 +26,9 @@ func TestConsentShowsItsUse(t *testing.T) {
 	}
 	s.opened(func(ctx context.Context, op *opened) error {
 		for _, e := range []*isogate.Entry{
-			{Kind: isogate.KindEgress, Decision: isogate.Released.String(), Stage: isogate.StageOpened, Source: "app/bot", Transit: "bot-api", Remote: "api.example.com", Consent: isogate.EntryID(g), BytesOut: 1000,
+			{Kind: isogate.KindEgress, Decision: isogate.Released.String(), Stage: isogate.StageOpened, Source: "app/bot", Transit: "bot-api", Remote: "api.example.com:443", Consent: isogate.EntryID(g), BytesOut: 1000,
 				Fields: []isogate.Field{{Path: "a", Label: "system.status", Action: isogate.Allow, N: 3}, {Path: "b", Label: "ugc.body", Action: isogate.Token, N: 1}}},
-			{Kind: isogate.KindEgress, Decision: isogate.Refused.String(), Stage: isogate.StageRefused, Source: "app/bot", Transit: "bot-api", Remote: "api.example.com", Consent: isogate.EntryID(g)},
+			{Kind: isogate.KindEgress, Decision: isogate.Refused.String(), Stage: isogate.StageRefused, Source: "app/bot", Transit: "bot-api", Remote: "api.example.com:443", Consent: isogate.EntryID(g)},
 		} {
 			if err := op.journal.Append(ctx, e); err != nil {
 				return err
@@ -43,7 +43,7 @@ func TestConsentShowsItsUse(t *testing.T) {
 		}
 	}
 	var v hub.Consent
-	if err := json.Unmarshal([]byte(s.must("--json", "consent", "show", g, "--usage")), &v); err != nil || v.Usage == nil || v.Usage.Releases != 1 || len(v.Usage.Labels) != 2 || v.Usage.Labels[0].Values != 3 {
+	if err := json.Unmarshal([]byte(s.must("--json", "consent", "show", g, "--usage")), &v); err != nil || v.Usage == nil || v.Usage.Releases != 1 || len(v.Usage.Labels) != 2 || len(v.Usage.Rows) == 0 || v.Usage.Rows[0].Releases != 1 || v.Usage.Labels[0].Values != 3 {
 		t.Errorf("got %+v, %v", v.Usage, err)
 	}
 	if out := s.must("consent", "show", g); strings.Contains(out, "release") {

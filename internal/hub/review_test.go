@@ -15,13 +15,14 @@ import (
 	"github.com/isogate/isogate/internal/trail"
 )
 
-// usedUntil has the trail tell of a grant that was used until then.
+// usedUntil has the trail tell of a grant that was used until then, and of the hosts that
+// were reached on port 443, as the gateway names them.
 func (s *seat) usedUntil(at time.Time, hosts ...string) {
 	s.left.usage = trail.Usage{Count: trail.Count{Rows: 7, Released: 7, BytesOut: 2048, First: at.Add(-time.Hour), Last: at},
 		Labels: []trail.LabelUse{{Label: "ugc.body", Action: isogate.Token, Values: 3, Last: at}, {Label: "system.status", Action: isogate.Allow, Values: 1234, Last: at}}}
 	s.left.tally = map[trail.By][]trail.Group{}
 	for i, h := range hosts {
-		s.left.tally[trail.ByRemote] = append(s.left.tally[trail.ByRemote], trail.Group{Key: []string{h}, Count: trail.Count{Released: uint64(i + 1), BytesOut: 1000, First: at, Last: at}})
+		s.left.tally[trail.ByRemote] = append(s.left.tally[trail.ByRemote], trail.Group{Key: []string{h + ":443"}, Count: trail.Count{Released: uint64(i + 1), BytesOut: 1000, First: at, Last: at}})
 	}
 }
 
@@ -170,7 +171,7 @@ func TestAppPage(t *testing.T) {
 	s.grantOf(s.asked("api.bots.example", "old.bots.example"))
 	into[Import](s.call("ada", "POST", "/apps", manifest("Bot <2>", "api.bots.example", "*.bots.example", "NEW.bots.example")).want(200))
 	s.left.count = trail.Count{Rows: 5, Refused: 5, Last: time.Now()}
-	s.left.tally = map[trail.By][]trail.Group{trail.ByRemote: {{Key: []string{"evil.example"}, Count: trail.Count{Rows: 5, Last: time.Now()}}}}
+	s.left.tally = map[trail.By][]trail.Group{trail.ByRemote: {{Key: []string{"evil.example:443"}, Count: trail.Count{Rows: 5, Last: time.Now()}}}}
 	s.hub.open = func(consent.Party) int { return 2 }
 	s.get("/apps").says(200, "Bot <2>", "app/bot, by Bots, version 1.0", "1 request")
 	s.get("/apps/app/bot").says(200, "widened", "unchanged", "added", "written NEW.bots.example", "waits for an answer", "5 in the last 30 days", "evil.example", "2 connections and requests",

@@ -155,6 +155,8 @@ func (v *TransitView) explain(t *policy.Transit, now time.Time) error {
 
 // usage adds what the trail knows of the transit under this pack. A trail that knows
 // nothing yet leaves it out.
+//
+// promise: P05
 func (h *Hub) usage(ctx context.Context, v *TransitView) error {
 	if h.trail == nil {
 		return nil

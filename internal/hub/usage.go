@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/isogate/isogate"
@@ -31,8 +33,8 @@ type Used struct {
 	Idle bool `json:"idle"`
 }
 
-// RowUsage is that of one row. Where several rows have a host in common, what left is
-// of the one that names the most of it.
+// RowUsage is that of one row. Where several rows have a host and port in common, what
+// left is of the one that names the most of it.
 type RowUsage struct {
 	Row string `json:"row"`
 	Used
@@ -124,13 +126,17 @@ func UsageOf(ctx context.Context, t Trail, g *consent.Grant, now time.Time) (*Us
 	return out, nil
 }
 
-// rowOf is the index of the row that a host was reached by: the one that names the
-// most of it; -1 if none does.
-func rowOf(rows []remote.Row, host string) int {
+// rowOf is the index of the row that a remote, as entries name it (host:port), was reached
+// by: the one that names the most of it; -1 if none does.
+func rowOf(rows []remote.Row, place string) int {
+	host, port, err := net.SplitHostPort(place)
+	if err != nil {
+		return -1
+	}
 	best := -1
 	for i, r := range rows {
 		switch {
-		case r.Kind == remote.TransitWay || !r.Allows(r.Kind, host, r.Port, r.Path):
+		case r.Kind == remote.TransitWay || strconv.Itoa(int(r.Port)) != port || !r.Allows(r.Kind, host, r.Port, r.Path):
 		case best < 0, rows[best].Wildcard() && (!r.Wildcard() || len(r.Host) > len(rows[best].Host)):
 			best = i
 		}

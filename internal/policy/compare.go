@@ -84,6 +84,7 @@ type InvariantDiff struct {
 // consent. What it cannot compare it calls more exposing.
 //
 // promise: P09
+// promise: P40
 func Compare(before, after *Plan, at time.Time) Effect {
 	e := Effect{Before: before.Digest, After: after.Digest, At: at, Transits: []TransitEffect{}, Invariants: diffInvariants(before, after)}
 	for _, name := range transitNames(before, after) {

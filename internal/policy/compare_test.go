@@ -341,6 +341,7 @@ func seen(t *testing.T, tr *Transit, req Request, texts []string) map[string]iso
 // method and under any consent. The requests really go through the walkers.
 //
 // promise: P09
+// promise: P40
 func TestNoMoreExposingIsTrue(t *testing.T) {
 	t.Parallel()
 	p := packs{rand.New(rand.NewPCG(99, 5))}

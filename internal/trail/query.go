@@ -68,7 +68,7 @@ const (
 	ByPurpose
 	ByTransit
 	ByDestination // the name of a destination
-	ByRemote      // the host of a remote
+	ByRemote      // a remote, as host:port
 	ByDecision
 	ByConsent
 	ByPack
