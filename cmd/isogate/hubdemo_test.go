@@ -64,6 +64,8 @@ func TestTheDemosHub(t *testing.T) {
 
 	// What left about the session: from the overview to the entry.
 	b.Press("What left")
+	sees(t, b, []string{"Released", "Refused"}, nil)
+	b.Press("Released")
 	pictureOf(t, b, "hub-explore.png")
 	b.Type("Name contains", "session")
 	b.Press("Show")
