@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,8 +24,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child builds the trail of a journal, and says whenever there is more.
+// child builds the trail of a journal, and says whenever there is more. It does not
+// outlive the test, whose end of the standard input closes however the test ends.
 func child(dir string) int {
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(1)
+	}()
 	j, err := journal.OpenReader(filepath.Join(dir, "journal"))
 	if err != nil {
 		fmt.Println("error", err)
@@ -57,6 +63,10 @@ func TestKilledWhileItIsBuilt(t *testing.T) {
 	for i := range 12 {
 		cmd := exec.Command(self)
 		cmd.Env = append(os.Environ(), childDir+"="+h.dir)
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -65,15 +75,15 @@ func TestKilledWhileItIsBuilt(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines := bufio.NewScanner(out)
-		for n := 0; n <= h.r.IntN(3) && lines.Scan(); n++ {
-			if i == 0 || n > 0 {
-				h.grow(1 + h.r.IntN(30))
-			}
+		// The first line says where it begins; another comes when there is something new.
+		for more := h.r.IntN(3); lines.Scan() && more > 0; more-- {
+			h.grow(1 + h.r.IntN(30))
 		}
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		_ = cmd.Wait() // it was killed
+		_ = in.Close()
 		if i%3 < 2 {
 			continue
 		}
